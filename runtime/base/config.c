@@ -1,0 +1,189 @@
+#include "config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "status.h"
+
+static const char *const dtype_names[APQ_DTYPE_COUNT] = {"i32", "f16", "bf16", "f32", "codes8"};
+static const size_t dtype_bytes[APQ_DTYPE_COUNT] = {4, 2, 2, 4, 1};
+static const char *const format_names[APQ_FORMAT_COUNT] = {"uint", "int", "bipolar"};
+
+const char *apq_dtype_name(apq_dtype dtype) {
+  return (unsigned)dtype < APQ_DTYPE_COUNT ? dtype_names[dtype] : "?";
+}
+
+const char *apq_format_name(apq_format format) {
+  return (unsigned)format < APQ_FORMAT_COUNT ? format_names[format] : "?";
+}
+
+size_t apq__dtype_bytes(apq_dtype dtype) {
+  return (unsigned)dtype < APQ_DTYPE_COUNT ? dtype_bytes[dtype] : 0;
+}
+
+static int find_name(const char *name, const char *const *names, int count) {
+  for (int i = 0; i < count; i++)
+    if (strcmp(name, names[i]) == 0) return i;
+  return -1;
+}
+
+int apq__dtype_parse(const char *name, apq_dtype *out) {
+  int found = find_name(name, dtype_names, APQ_DTYPE_COUNT);
+  if (found >= 0) *out = (apq_dtype)found;
+  return found >= 0;
+}
+
+int apq__format_parse(const char *name, apq_format *out) {
+  int found = find_name(name, format_names, APQ_FORMAT_COUNT);
+  if (found >= 0) *out = (apq_format)found;
+  return found >= 0;
+}
+
+int apq__parse_int(const char *text, int *out) {
+  if (!text || !*text || *text == ' ' || *text == '\t' || *text == '\n') return 0;
+  char *end = NULL;
+  errno = 0;
+  long value = strtol(text, &end, 10);
+  if (errno || *end || value < INT_MIN || value > INT_MAX) return 0;
+  *out = (int)value;
+  return 1;
+}
+
+static int is_word(const char *text, int is_value) {
+  if (is_value && *text == '-') text++;
+  size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+  return length > 0 && length < APQ__WORD_MAX - 1 && text[length] == 0;
+}
+
+/* Index of the first knob whose name is not before `name`. */
+static int knob_position(const apq__config *config, const char *name) {
+  int i = 0;
+  while (i < config->count && strcmp(config->knob[i].name, name) < 0) i++;
+  return i;
+}
+
+apq_status apq__config_set(apq__config *config, const char *name, const char *value,
+                           apq_error *error) {
+  if (!is_word(name, 0)) return apq__fail(error, APQ_PARSE, "config", "bad knob name '%s'", name);
+  if (!is_word(value, 1))
+    return apq__fail(error, APQ_PARSE, "config", "bad value '%s' of knob '%s'", value, name);
+  int at = knob_position(config, name);
+  if (at == config->count || strcmp(config->knob[at].name, name) != 0) {
+    if (config->count == APQ__KNOBS_MAX)
+      return apq__fail(error, APQ_OUT_OF_RANGE, "config", "more than %d knobs", APQ__KNOBS_MAX);
+    memmove(&config->knob[at + 1], &config->knob[at],
+            (size_t)(config->count - at) * sizeof config->knob[0]);
+    config->count++;
+    memset(&config->knob[at], 0, sizeof config->knob[at]);
+    snprintf(config->knob[at].name, APQ__WORD_MAX, "%s", name);
+  }
+  memset(config->knob[at].value, 0, APQ__WORD_MAX);
+  snprintf(config->knob[at].value, APQ__WORD_MAX, "%s", value);
+  return APQ_OK;
+}
+
+apq_status apq__config_set_int(apq__config *config, const char *name, int value, apq_error *error) {
+  char text[APQ__WORD_MAX];
+  snprintf(text, sizeof text, "%d", value);
+  return apq__config_set(config, name, text, error);
+}
+
+const char *apq__config_get(const apq__config *config, const char *name) {
+  int at = knob_position(config, name);
+  if (at == config->count || strcmp(config->knob[at].name, name) != 0) return NULL;
+  return config->knob[at].value;
+}
+
+int apq__config_int(const apq__config *config, const char *name, int fallback) {
+  int value = 0;
+  return apq__parse_int(apq__config_get(config, name), &value) ? value : fallback;
+}
+
+int apq__config_is(const apq__config *config, const char *name, const char *value) {
+  const char *have = apq__config_get(config, name);
+  return have && strcmp(have, value) == 0;
+}
+
+const char *apq__config_key(const apq__config *config, char key[APQ__KEY_MAX]) {
+  size_t length = 0;
+  key[0] = 0;
+  for (int i = 0; i < config->count; i++)
+    length += (size_t)snprintf(key + length, APQ__KEY_MAX - length, "%s%s=%s", i ? "," : "",
+                               config->knob[i].name, config->knob[i].value);
+  return key;
+}
+
+/* Copies [from, to) into a word; 0 when it does not fit. */
+static int copy_word(const char *from, const char *to, char word[APQ__WORD_MAX]) {
+  size_t length = (size_t)(to - from);
+  if (length >= APQ__WORD_MAX) return 0;
+  memcpy(word, from, length);
+  word[length] = 0;
+  return 1;
+}
+
+apq_status apq__config_parse(const char *text, apq__config *out, apq_error *error) {
+  *out = (apq__config){0};
+  const char *at = text;
+  while (*at) {
+    const char *end = at + strcspn(at, ",");
+    const char *equals = memchr(at, '=', (size_t)(end - at));
+    char name[APQ__WORD_MAX], value[APQ__WORD_MAX];
+    if (!equals || !copy_word(at, equals, name) || !copy_word(equals + 1, end, value))
+      return apq__fail(error, APQ_PARSE, "config", "'%.*s' is not name=value", (int)(end - at), at);
+    if (apq__config_get(out, name))
+      return apq__fail(error, APQ_PARSE, "config", "knob '%s' is given twice", name);
+    apq_status status = apq__config_set(out, name, value, error);
+    if (status) return status;
+    if (*end && !end[1])
+      return apq__fail(error, APQ_PARSE, "config", "'%s' ends in a comma", text);
+    at = *end ? end + 1 : end;
+  }
+  return APQ_OK;
+}
+
+const char *apq__problem_key(const apq__problem *problem, char key[APQ__KEY_MAX]) {
+  snprintf(key, APQ__KEY_MAX, "k=%d,m=%d,n=%d,out=%s,p=%d,q=%d", problem->k, problem->m, problem->n,
+           apq_dtype_name(problem->out), problem->p, problem->q);
+  return key;
+}
+
+apq_status apq__problem_check(const apq__problem *problem, apq_error *error) {
+  if (problem->p < 1 || problem->p > 8)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem", "weight bits p=%d: must be 1 to 8",
+                     problem->p);
+  if (problem->q < 1 || problem->q > 8)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem", "activation bits q=%d: must be 1 to 8",
+                     problem->q);
+  if (problem->m < 1 || problem->n < 1 || problem->k < 1)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem", "shape m=%d n=%d k=%d: each must be at least 1",
+                     problem->m, problem->n, problem->k);
+  if ((unsigned)problem->out > APQ_DTYPE_F32)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem", "output type '%s': must be i32, f16, bf16 or f32",
+                     apq_dtype_name(problem->out));
+  return APQ_OK;
+}
+
+apq_status apq__problem_parse(const char *text, apq__problem *out, apq_error *error) {
+  apq__config fields;
+  apq_status status = apq__config_parse(text, &fields, error);
+  if (status) return status;
+  *out = (apq__problem){0};
+  const struct {
+    const char *name;
+    int *value;
+  } integers[] = {{"p", &out->p}, {"q", &out->q}, {"m", &out->m}, {"n", &out->n}, {"k", &out->k}};
+  for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++)
+    if (!apq__parse_int(apq__config_get(&fields, integers[i].name), integers[i].value))
+      return apq__fail(error, APQ_PARSE, "problem", "'%s': '%s' is missing or not an integer", text,
+                       integers[i].name);
+  const char *dtype = apq__config_get(&fields, "out");
+  if (!dtype || !apq__dtype_parse(dtype, &out->out))
+    return apq__fail(error, APQ_PARSE, "problem", "'%s': 'out' is missing or unknown", text);
+  if (fields.count != 6)
+    return apq__fail(error, APQ_PARSE, "problem", "'%s': a problem has k, m, n, out, p, q only", text);
+  return apq__problem_check(out, error);
+}

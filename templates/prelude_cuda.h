@@ -1,0 +1,173 @@
+/* The hardware words of the templates on CUDA.  All inline PTX of the project is in this file.  prelude_emu.h gives the same words on
+ * the CPU.  Instruction semantics: PTX ISA 9.0, sections named at each word. */
+
+#define APQ_WORD static __device__ __forceinline__
+
+typedef unsigned int apq_u32;
+typedef unsigned char apq_u8;
+typedef unsigned short apq_u16;
+
+/* Four words, moved as one 16-byte access. */
+typedef struct __align__(16) apq_u32x4 {
+  apq_u32 x, y, z, w;
+} apq_u32x4;
+
+/* A kernel: `APQ_KERNEL(name, type, threads, blocks) { ... args ... }` with at most `threads` threads and room for `blocks` blocks on an SM.
+ * Helpers are declared APQ_FUNCTION. */
+#define APQ_KERNEL(name, type, threads, blocks)                                                    \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ type args)
+#define APQ_FUNCTION APQ_WORD
+#define APQ_UNROLL   _Pragma("unroll")
+#define APQ_NO_UNROLL _Pragma("unroll 1")
+
+APQ_WORD int apq_thread(void) { return (int)threadIdx.x; }
+APQ_WORD int apq_block_x(void) { return (int)blockIdx.x; }
+APQ_WORD int apq_block_y(void) { return (int)blockIdx.y; }
+APQ_WORD int apq_block_z(void) { return (int)blockIdx.z; }
+APQ_WORD int apq_grid_x(void) { return (int)gridDim.x; }
+APQ_WORD int apq_grid_y(void) { return (int)gridDim.y; }
+
+/* ---- shared memory: dynamic, addressed by byte offset ---- */
+
+extern __shared__ __align__(128) apq_u8 apq_shared[];
+
+APQ_WORD apq_u32 apq_lds32(int at) { return *(const apq_u32 *)(apq_shared + at); }
+APQ_WORD apq_u32x4 apq_lds128(int at) { return *(const apq_u32x4 *)(apq_shared + at); }
+APQ_WORD void apq_sts16(int at, apq_u16 v) { *(apq_u16 *)(apq_shared + at) = v; }
+APQ_WORD void apq_sts32(int at, apq_u32 v) { *(apq_u32 *)(apq_shared + at) = v; }
+APQ_WORD void apq_sts128(int at, apq_u32x4 v) { *(apq_u32x4 *)(apq_shared + at) = v; }
+/* Adds to a shared 32-bit word; modulo 2^32. */
+APQ_WORD void apq_atomic_add_shared(int at, apq_u32 v) { atomicAdd((apq_u32 *)(apq_shared + at), v); }
+
+/* ---- global memory ---- */
+
+APQ_WORD apq_u8 apq_ldg8(const void *p) { return *(const apq_u8 *)p; }
+APQ_WORD apq_u16 apq_ldg16(const void *p) { return *(const apq_u16 *)p; }
+APQ_WORD apq_u32 apq_ldg32(const void *p) { return *(const apq_u32 *)p; }
+APQ_WORD apq_u32x4 apq_ldg128(const void *p) { return *(const apq_u32x4 *)p; }
+APQ_WORD float apq_ldg_f32(const float *p) { return *p; }
+/* Bypasses L1: for data that other blocks of this launch wrote. */
+APQ_WORD apq_u32 apq_ldg32_volatile(const void *p) { return *(const volatile apq_u32 *)p; }
+APQ_WORD void apq_stg8(void *p, apq_u8 v) { *(apq_u8 *)p = v; }
+APQ_WORD void apq_stg16(void *p, apq_u16 v) { *(apq_u16 *)p = v; }
+APQ_WORD void apq_stg32(void *p, apq_u32 v) { *(apq_u32 *)p = v; }
+APQ_WORD void apq_stg128(void *p, apq_u32x4 v) { *(apq_u32x4 *)p = v; }
+/* Adds 1 and returns the old value; device scope. */
+APQ_WORD apq_u32 apq_atomic_increment(unsigned *p) { return atomicAdd(p, 1u); }
+APQ_WORD void apq_threadfence(void) { __threadfence(); }
+
+/* ---- asynchronous copies (PTX cp.async, sm_80+) ---- */
+
+/* 16 bytes from global to shared of which the first `valid` (0 or 16) are read and the others are zero.  On sm_75 a plain load and store. Not
+ * visible before apq_cp_async_wait by the issuing thread and a barrier for the others. */
+APQ_WORD void apq_cp_async16(int at, const void *from, int valid) {
+#if APQ_CC >= 80
+  apq_u32 shared = (apq_u32)__cvta_generic_to_shared(apq_shared) + (apq_u32)at;
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared),
+               "l"(__cvta_generic_to_global(from)), "r"(valid)
+               : "memory");
+#else
+  apq_u32x4 v = {0, 0, 0, 0};
+  if (valid) v = *(const apq_u32x4 *)from;
+  *(apq_u32x4 *)(apq_shared + at) = v;
+#endif
+}
+APQ_WORD void apq_cp_async_commit(void) {
+#if APQ_CC >= 80
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+/* Waits until at most `pending` (a literal) of this thread's latest groups are incomplete. */
+#if APQ_CC >= 80
+#define apq_cp_async_wait(pending) asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory")
+#else
+#define apq_cp_async_wait(pending) ((void)(pending))
+#endif
+
+/* ---- barriers and warps ---- */
+
+APQ_WORD void apq_syncthreads(void) { __syncthreads(); }
+APQ_WORD void apq_syncwarp(void) { __syncwarp(0xffffffffu); }
+APQ_WORD apq_u32 apq_ballot(int predicate) { return __ballot_sync(0xffffffffu, predicate); }
+APQ_WORD apq_u32 apq_shuffle(apq_u32 v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
+APQ_WORD apq_u32 apq_shuffle_xor(apq_u32 v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+APQ_WORD float apq_shuffle_xor_f32(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+
+/* ---- matrix multiply-accumulate over one warp ----
+ * Fragments (PTX "Matrix Fragments for mma.m16n8k256" and m16n8k32 .u8), g = lane/4, t = lane%4:
+ *   a[0] row g, word t     a[1] row g+8, word t     a[2] row g, word t+4     a[3] row g+8, word t+4
+ *   b[0] column g, word t  b[1] column g, word t+4
+ *   d[0], d[1] row g, columns 2t, 2t+1               d[2], d[3] row g+8, the same columns
+ * where a row or column is 8 words of 32 bits: 256 b1 or 32 u8 elements. */
+
+#if APQ_CC >= 80
+APQ_WORD void apq_mma_b1_and(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
+  asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+APQ_WORD void apq_mma_b1_xor(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
+  asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.xor.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+APQ_WORD void apq_mma_u8(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#else
+/* sm_75 has the 8x8 shapes, k = 128 b1 XOR and k = 16 u8: four of them make the same 16x8 tile. */
+#define APQ_MMA_8X8(shape, suffix, d0, d1, a, b)                                                   \
+  asm("mma.sync.aligned." shape ".row.col.s32." suffix " {%0,%1}, {%2}, {%3}, {%0,%1};"            \
+      : "+r"(d0), "+r"(d1)                                                                         \
+      : "r"(a), "r"(b))
+#define APQ_MMA_16X8(shape, suffix)                                                                \
+  APQ_MMA_8X8(shape, suffix, d[0], d[1], a[0], b[0]);                                              \
+  APQ_MMA_8X8(shape, suffix, d[2], d[3], a[1], b[0]);                                              \
+  APQ_MMA_8X8(shape, suffix, d[0], d[1], a[2], b[1]);                                              \
+  APQ_MMA_8X8(shape, suffix, d[2], d[3], a[3], b[1])
+APQ_WORD void apq_mma_b1_xor(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
+  APQ_MMA_16X8("m8n8k128", "b1.b1.s32.xor.popc");
+}
+APQ_WORD void apq_mma_u8(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
+  APQ_MMA_16X8("m8n8k16", "u8.u8.s32");
+}
+#endif
+
+/* ---- arithmetic with one rounding a step, so that every device gives the same bits ---- */
+
+APQ_WORD int apq_popc(apq_u32 v) { return __popc(v); }
+APQ_WORD float apq_int_to_float(int v) { return __int2float_rn(v); }
+/* To the nearest integer, ties to even; saturating. */
+APQ_WORD int apq_float_to_int(float v) { return __float2int_rn(v); }
+APQ_WORD float apq_mul(float a, float b) { return __fmul_rn(a, b); }
+APQ_WORD float apq_add(float a, float b) { return __fadd_rn(a, b); }
+APQ_WORD float apq_div(float a, float b) { return __fdiv_rn(a, b); }
+APQ_WORD float apq_abs(float a) { return fabsf(a); }
+APQ_WORD float apq_max(float a, float b) { return fmaxf(a, b); }
+APQ_WORD float apq_min(float a, float b) { return fminf(a, b); }
+APQ_WORD int apq_is_finite(float a) { return fabsf(a) <= 3.402823466e38f; }
+
+APQ_WORD apq_u32 apq_float_bits(float v) { return __float_as_uint(v); }
+APQ_WORD float apq_bits_float(apq_u32 v) { return __uint_as_float(v); }
+APQ_WORD float apq_half_to_float(apq_u16 h) {
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+  return f;
+}
+APQ_WORD apq_u16 apq_float_to_half(float f) {
+  apq_u16 h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
+  return h;
+}
+APQ_WORD float apq_bf16_to_float(apq_u16 h) { return __uint_as_float((apq_u32)h << 16); }
+/* Round to nearest even in integers: sm_75 has no cvt to bf16, and all devices must agree. */
+APQ_WORD apq_u16 apq_float_to_bf16(float f) {
+  apq_u32 u = __float_as_uint(f);
+  if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+  return (apq_u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
