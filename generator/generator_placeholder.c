@@ -1,0 +1,1 @@
+typedef int generator_placeholder;

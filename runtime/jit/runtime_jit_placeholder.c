@@ -1,0 +1,1 @@
+typedef int runtime_jit_placeholder;

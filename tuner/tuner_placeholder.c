@@ -1,0 +1,1 @@
+typedef int tuner_placeholder;
