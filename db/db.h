@@ -53,8 +53,10 @@ apq_status apq__db_open(const char *path, apq__db_mode mode, apq__db **out, char
 void apq__db_close(apq__db *db);
 const char *apq__db_path(const apq__db *db);
 
-/* "<cache dir>/apq.db", a new string; NULL without a cache dir.  The system file is APQ__SYSTEM_DB, set at build time. */
+/* "<cache dir>/apq.db", a new string; NULL without a cache dir. */
 char *apq__db_user_path(void);
+/* The installed, read-only file: APQ__SYSTEM_DB, set at build time.  A static string. */
+const char *apq__db_system_path(void);
 
 /* Appends one measurement in a short BEGIN IMMEDIATE transaction. */
 apq_status apq__db_add_measurement(apq__db *db, const apq__environment *environment,
@@ -91,7 +93,9 @@ apq_status apq__db_claim(apq__db *db, const apq__environment *environment,
 apq_status apq__db_release(apq__db *db, const apq__environment *environment,
                            const apq__problem *problem, const char *owner, apq_error *error);
 
-/* Compiled objects by content hash.  load: NOT_FOUND, or CORRUPT when the bytes do not hash to `digest`. */
+/* Compiled objects by id: 64 hexadecimal digits, apq__object.sha256 for a candidate's object, or apq__artifact_id (runtime/kernels.h) for the
+ * pack kernels, which no winner names.  The digest of the bytes is stored beside.  load: NOT_FOUND, or CORRUPT when the bytes no longer hash to
+ * it. */
 apq_status apq__db_add_artifact(apq__db *db, const char sha256[65], const char *arch,
                                 const char *compiler, const void *image, size_t size,
                                 apq_error *error);

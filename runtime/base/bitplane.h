@@ -1,5 +1,5 @@
-/* Bit planes: the one layout of packed matrices, [bits][rows][ceil(k/128)*16 bytes]; bit k%8 of byte k/8; plane 0 the
- * least significant; tail bits zero. */
+/* Bit planes: the one layout of packed matrices, [bits][rows][ceil(k/128)*16 bytes]; bit k%8 of
+ * byte k/8; plane 0 the least significant; tail bits zero. */
 #ifndef APQ_BITPLANE_H
 #define APQ_BITPLANE_H
 
@@ -11,8 +11,8 @@ int64_t apq__plane_row_bytes(int64_t k);
 /* Bytes of all planes. */
 int64_t apq__planes_bytes(int64_t rows, int64_t k, int bits);
 
-/* Packs codes [rows][ld] (each below 2^bits) and writes row sums [rows] when `sums` is not NULL.  `_scalar` is the
- * reference, written to be read; the other is fast and gives the same bytes. */
+/* Packs codes [rows][ld] (each below 2^bits) and writes row sums [rows] when `sums` is not NULL.
+ * `_scalar` is the reference, written to be read; the other is fast and gives the same bytes. */
 void apq__pack_planes_scalar(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, int bits,
                              uint8_t *planes, int32_t *sums);
 void apq__pack_planes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, int bits,
@@ -20,9 +20,9 @@ void apq__pack_planes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k,
 void apq__unpack_planes(const uint8_t *planes, int64_t rows, int64_t k, int bits, uint8_t *codes,
                         int64_t ld);
 
-/* Byte form that u8 kernels read: [rows][ceil(k/128)*128], codes of each block of 128 permuted so that the four codes a
- * kernel extracts together from a 32-bit plane word lie in one word: code k = 32t + 8j + b of a block (t < 4, j < 4, b < 8) is at
- * byte 32t + 4b + j.  Tail bytes zero. */
+/* Byte form that u8 kernels read: [rows][ceil(k/128)*128], codes of each block of 128 permuted so
+ * that the four codes a kernel extracts together from a 32-bit plane word lie in one word: code k =
+ * 32t + 8j + b of a block (t < 4, j < 4, b < 8) is at byte 32t + 4b + j.  Tail bytes zero. */
 int64_t apq__byte_row_bytes(int64_t k);
 int64_t apq__byte_position(int64_t k);
 void apq__pack_bytes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, uint8_t *bytes,

@@ -13,17 +13,20 @@ typedef struct apq__affine {
 /* The map of a format at `bits` bits (table in apq.h). */
 apq__affine apq__format_affine(apq_format format, int bits);
 
-/* Largest |alpha*u - zero| over all codes and, when `zero` is not NULL, over its `count` zero points. */
+/* Largest |alpha*u - zero| over all codes and, when `zero` is not NULL, over its `count` zero
+ * points (which replace the format's own). */
 int64_t apq__format_max_abs(apq_format format, int bits, const int32_t *zero, int64_t count);
 
-/* OUT_OF_RANGE, naming the numbers, unless k * max_a * max_w < 2^31: then every corrected product fits int32. */
+/* OUT_OF_RANGE, naming the numbers, unless k * max_a * max_w < 2^31: then every corrected product
+ * fits int32. */
 apq_status apq__check_bound(int64_t k, int64_t max_w, int64_t max_a, apq_error *error);
 
 /* Two's complement value <-> code of the INT format (top bit flipped). */
 uint8_t apq__code_from_int(int value, int bits);
 int apq__int_from_code(uint8_t code, int bits);
 
-/* Round to nearest even; infinities and NaN as IEEE 754 says.  bf16 is the upper half of a float. */
+/* Round to nearest even; infinities as IEEE 754 says.  Every NaN becomes 0x7fff, as on the GPU (PTX
+ * cvt).  bf16 is the upper half of a float. */
 uint16_t apq__half_from_float(float value);
 float apq__float_from_half(uint16_t bits);
 uint16_t apq__bf16_from_float(float value);

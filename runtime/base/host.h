@@ -1,4 +1,5 @@
-/* What the process's surroundings give: environment, clock, folders.  The only file that calls getenv. */
+/* What the process's surroundings give: environment, clock, folders.  The only file that calls
+ * getenv. */
 #ifndef APQ_HOST_H
 #define APQ_HOST_H
 
@@ -19,13 +20,14 @@ typedef enum apq__variable {
   APQ__VAR_COUNT
 } apq__variable;
 
-/* Value or NULL when unset or empty; and the variable's name and one-line meaning (for --help and docs). */
+/* Value or NULL when unset or empty; and the variable's name and one-line meaning (for --help and
+ * docs). */
 const char *apq__variable_get(apq__variable variable);
 const char *apq__variable_name(apq__variable variable);
 const char *apq__variable_doc(apq__variable variable);
 
-/* The folder for databases and compiled objects: APQ_CACHE_DIR, else $XDG_CACHE_HOME/apq, else $HOME/.cache/apq.  A new string
- * (apq__free), or NULL when none of them is set.  Not created. */
+/* The folder for databases and compiled objects: APQ_CACHE_DIR, else $XDG_CACHE_HOME/apq, else
+ * $HOME/.cache/apq.  A new string (apq__free), or NULL when none of them is set.  Not created. */
 char *apq__cache_dir(void);
 
 /* mkdir -p.  READ_ONLY or IO with the folder's name. */
@@ -33,7 +35,8 @@ apq_status apq__make_dirs(const char *path, apq_error *error);
 
 /* Whole file into a new zero-terminated buffer (size without the zero). */
 apq_status apq__read_file(const char *path, char **data, size_t *size, apq_error *error);
-/* Writes to a temporary name beside `path`, then renames: readers see the old or the new file, never half. */
+/* Writes to a temporary name beside `path`, then renames: readers see the old or the new file,
+ * never half. */
 apq_status apq__write_file(const char *path, const void *data, size_t size, apq_error *error);
 
 /* Monotonic seconds, and seconds since 1970. */

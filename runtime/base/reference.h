@@ -10,7 +10,8 @@
 void apq__reference_product(const uint8_t *a, int64_t lda, const uint8_t *w, int64_t ldw, int m,
                             int n, int k, int32_t *d);
 
-/* One operand of the epilogue: its affine map, with per-row zero points and scales where not NULL. */
+/* One operand of the epilogue: its affine map, with per-row zero points and scales where not NULL.
+ */
 typedef struct apq__operand {
   int alpha, zero;
   const int32_t *zeros; /* [rows] or NULL: replaces zero */
@@ -18,16 +19,35 @@ typedef struct apq__operand {
   const float *scales;  /* [rows] or NULL: 1.0 */
 } apq__operand;
 
-/* Applies zero points modulo 2^32:  alpha_a alpha_w D - alpha_a z_w Sa - alpha_w z_a Sw + k z_a z_w, then, unless `out` is
- * I32,  float(c) * (s_a[m] * s_w[n]) + bias[n]  with every operation rounded to float and the last one to `out`. */
+/* Applies zero points to d[m][n], and scales it, into y[m][ldy] of type `out`:
+ *
+ *   c = alpha_a alpha_w D - alpha_a z_w Sa - alpha_w z_a Sw + k z_a z_w        modulo 2^32; this is
+ * y when `out` is I32 t = s_a[m] * s_w[n] each of these is one float operation, u = float(c) * t
+ * rounded to nearest even v = u + bias[n] only with a bias y = v rounded to `out`
+ *
+ * The NaN of F16 and BF16 is 0x7fff; that of F32 has no fixed payload. */
 void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__operand *w,
                              const apq__operand *a, const float *bias, apq_dtype out, void *y,
                              int64_t ldy);
 
-/* Quantizes one row of k floats to codes exactly as the pack kernels do: s = absmax / (2^(bits-1)-1) for INT (absmax for 1
- * bit), absmax / (2^bits-1) for BIPOLAR; for UINT s = (max(0,x) - min(0,x)) / (2^bits-1) and zero = round(-min/s).
- * A row of zeros gets scale 1.  Rounding is to nearest even in float; results are clamped to the code range.
- * `zero` gets the zero point used.  Non-finite input is treated as 0. */
+/* Quantizes one row of k floats to codes, the scale s and the zero point of the row.  Pack kernels
+ * do the same, operation by operation; every +, -, * and / below is one float operation rounded to
+ * nearest even, rint() is to the nearest integer, ties to even, and L = 2^bits - 1 and H =
+ * 2^(bits-1) are converted to float exactly.
+ *
+ *   x       = x where it is finite, else 0
+ *   most    = max |x|,  low = min(0, min x),  high = max(0, max x)
+ *
+ *             INT                            BIPOLAR                          UINT
+ *   range   = most                           most                             min(high - low,
+ * FLT_MAX) s       = range / (H - 1), bits 1: / 1   range / L                        range / L if 1
+ * / s is not finite, s = 1            (a row of zeros, or too small to divide by) inverse = 1 / s
+ *   t       = x * inverse                    x * inverse                      x * inverse
+ *   zero    = H                              L                                clamp(rint((-low) *
+ * inverse), 0, L) code    = clamp(rint(t), -H, H-1) + H    clamp(rint((t + L) * 0.5), 0, L)
+ * clamp(rint(t) + zero, 0, L)
+ *
+ * |t| stays below 2^9, so the conversions to int never saturate. */
 void apq__reference_quantize(const float *x, int64_t k, int bits, apq_format format, uint8_t *codes,
                              float *scale, int32_t *zero);
 

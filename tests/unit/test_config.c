@@ -22,7 +22,8 @@ static void keys_are_sorted_and_round_trip(void **state) {
 
 static void malformed_keys_are_refused(void **state) {
   (void)state;
-  const char *bad[] = {"p", "p=", "=1", "p=1,p=2", "p=1,", ",p=1", "P=1", "p=a b", "a_name_longer_than_16=1"};
+  const char *bad[] = {
+      "p", "p=", "=1", "p=1,p=2", "p=1,", ",p=1", "P=1", "p=a b", "a_name_longer_than_16=1"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     apq__config config;
     apq_error error = APQ_ERROR_INIT;
@@ -38,11 +39,15 @@ static void problems_round_trip_and_are_checked(void **state) {
   const char *text = "k=129,m=17,n=33,out=bf16,p=3,q=5";
   assert_int_equal(apq__problem_parse(text, &problem, NULL), APQ_OK);
   assert_string_equal(apq__problem_key(&problem, key), text);
-  assert_int_equal(apq__problem_parse("k=1,m=1,n=1,out=i32,p=9,q=1", &problem, NULL), APQ_INVALID_ARGUMENT);
-  assert_int_equal(apq__problem_parse("k=1,m=-1,n=1,out=i32,p=1,q=1", &problem, NULL), APQ_INVALID_ARGUMENT);
-  assert_int_equal(apq__problem_parse("k=1,m=1,n=1,out=codes8,p=1,q=1", &problem, NULL), APQ_INVALID_ARGUMENT);
+  assert_int_equal(apq__problem_parse("k=1,m=1,n=1,out=i32,p=9,q=1", &problem, NULL),
+                   APQ_INVALID_ARGUMENT);
+  assert_int_equal(apq__problem_parse("k=1,m=-1,n=1,out=i32,p=1,q=1", &problem, NULL),
+                   APQ_INVALID_ARGUMENT);
+  assert_int_equal(apq__problem_parse("k=1,m=1,n=1,out=codes8,p=1,q=1", &problem, NULL),
+                   APQ_INVALID_ARGUMENT);
   assert_int_equal(apq__problem_parse("k=1,m=1,n=1,p=1,q=1", &problem, NULL), APQ_PARSE);
-  assert_int_equal(apq__problem_parse("k=1,m=1,n=1,out=i32,p=1,q=1,x=1", &problem, NULL), APQ_PARSE);
+  assert_int_equal(apq__problem_parse("k=1,m=1,n=1,out=i32,p=1,q=1,x=1", &problem, NULL),
+                   APQ_PARSE);
 }
 
 int main(void) {

@@ -1,0 +1,112 @@
+#include "bitplane.h"
+
+#include <string.h>
+
+enum { BLOCK = 128 };
+
+int64_t apq__plane_row_bytes(int64_t k) {
+  return (k + BLOCK - 1) / BLOCK * (BLOCK / 8);
+}
+
+int64_t apq__planes_bytes(int64_t rows, int64_t k, int bits) {
+  return apq__plane_row_bytes(k) * rows * bits;
+}
+
+void apq__pack_planes_scalar(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, int bits,
+                             uint8_t *planes, int32_t *sums) {
+  int64_t row_bytes = apq__plane_row_bytes(k);
+  memset(planes, 0, (size_t)apq__planes_bytes(rows, k, bits));
+  for (int64_t row = 0; row < rows; row++) {
+    uint32_t sum = 0;
+    for (int64_t i = 0; i < k; i++) {
+      uint8_t code = codes[row * ld + i];
+      sum += code;
+      for (int bit = 0; bit < bits; bit++)
+        planes[(bit * rows + row) * row_bytes + i / 8] |= (uint8_t)((code >> bit & 1) << (i % 8));
+    }
+    if (sums) sums[row] = (int32_t)sum;
+  }
+}
+
+/* Up to eight codes, code i in byte i counted from the least significant, on any byte order. */
+static uint64_t load_codes(const uint8_t *codes, int64_t count) {
+  uint64_t word = 0;
+  if (count >= 8) {
+    for (int i = 0; i < 8; i++) word |= (uint64_t)codes[i] << (8 * i);
+  } else {
+    for (int i = 0; i < count; i++) word |= (uint64_t)codes[i] << (8 * i);
+  }
+  return word;
+}
+
+/* Bit 0 of byte i becomes bit i: the product moves it from 8i to 56 + i, and no two terms meet at
+ * one place. */
+static uint8_t gather_bits(uint64_t bytes) {
+  return (uint8_t)(((bytes & 0x0101010101010101u) * 0x0102040810204080u) >> 56);
+}
+
+/* The inverse: bit i becomes bit 0 of byte i. */
+static uint64_t spread_bits(uint8_t bits) {
+  uint64_t chosen = (bits * 0x0101010101010101u) & 0x8040201008040201u;
+  return ((chosen + 0x7f7f7f7f7f7f7f7fu) >> 7) & 0x0101010101010101u;
+}
+
+static uint32_t add_bytes(uint64_t bytes) {
+  uint64_t pairs = (bytes & 0x00ff00ff00ff00ffu) + (bytes >> 8 & 0x00ff00ff00ff00ffu);
+  return (uint32_t)((pairs * 0x0001000100010001u) >> 48);
+}
+
+void apq__pack_planes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, int bits,
+                      uint8_t *planes, int32_t *sums) {
+  int64_t row_bytes = apq__plane_row_bytes(k), plane_bytes = rows * row_bytes;
+  for (int64_t row = 0; row < rows; row++) {
+    const uint8_t *from = codes + row * ld;
+    uint8_t *to = planes + row * row_bytes;
+    uint32_t sum = 0;
+    for (int64_t byte = 0; byte < row_bytes; byte++) {
+      uint64_t word = load_codes(from + 8 * byte, k - 8 * byte);
+      sum += add_bytes(word);
+      for (int bit = 0; bit < bits; bit++) to[bit * plane_bytes + byte] = gather_bits(word >> bit);
+    }
+    if (sums) sums[row] = (int32_t)sum;
+  }
+}
+
+void apq__unpack_planes(const uint8_t *planes, int64_t rows, int64_t k, int bits, uint8_t *codes,
+                        int64_t ld) {
+  int64_t row_bytes = apq__plane_row_bytes(k), plane_bytes = rows * row_bytes;
+  for (int64_t row = 0; row < rows; row++) {
+    const uint8_t *from = planes + row * row_bytes;
+    for (int64_t i = 0; i < k; i += 8) {
+      uint64_t word = 0;
+      for (int bit = 0; bit < bits; bit++)
+        word |= spread_bits(from[bit * plane_bytes + i / 8]) << bit;
+      for (int64_t j = 0; j < 8 && i + j < k; j++)
+        codes[row * ld + i + j] = (uint8_t)(word >> (8 * j));
+    }
+  }
+}
+
+int64_t apq__byte_row_bytes(int64_t k) {
+  return (k + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+int64_t apq__byte_position(int64_t k) {
+  int64_t b = k % 8, j = k / 8 % 4;
+  return k / 32 * 32 + 4 * b + j;
+}
+
+void apq__pack_bytes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, uint8_t *bytes,
+                     int32_t *sums) {
+  int64_t row_bytes = apq__byte_row_bytes(k);
+  memset(bytes, 0, (size_t)(rows * row_bytes));
+  for (int64_t row = 0; row < rows; row++) {
+    uint32_t sum = 0;
+    for (int64_t i = 0; i < k; i++) {
+      uint8_t code = codes[row * ld + i];
+      sum += code;
+      bytes[row * row_bytes + apq__byte_position(i)] = code;
+    }
+    if (sums) sums[row] = (int32_t)sum;
+  }
+}

@@ -1,0 +1,127 @@
+#include "reference.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "format.h"
+
+/* Codes summed at once: a constant count lets the compiler use vector instructions. */
+enum { COUNT = 64 };
+
+static uint32_t dot(const uint8_t *a, const uint8_t *w, int k) {
+  uint32_t sum = 0;
+  for (int i = 0; i < k; i++) sum += (uint32_t)a[i] * w[i];
+  return sum;
+}
+
+static uint32_t dot_block(const uint8_t *a, const uint8_t *w) {
+  int32_t sum = 0;
+  for (int i = 0; i < COUNT; i++) sum += (int16_t)a[i] * (int16_t)w[i];
+  return (uint32_t)sum;
+}
+
+void apq__reference_product(const uint8_t *a, int64_t lda, const uint8_t *w, int64_t ldw, int m,
+                            int n, int k, int32_t *d) {
+  /* Arithmetic modulo 2^32 keeps what an int64 sum would leave after the reduction. */
+  int whole = k / COUNT * COUNT;
+  for (int row = 0; row < m; row++) {
+    const uint8_t *a_row = a + row * lda;
+    for (int column = 0; column < n; column++) {
+      const uint8_t *w_row = w + column * ldw;
+      uint32_t sum = dot(a_row + whole, w_row + whole, k - whole);
+      for (int i = 0; i < whole; i += COUNT) sum += dot_block(a_row + i, w_row + i);
+      d[(int64_t)row * n + column] = (int32_t)sum;
+    }
+  }
+}
+
+static uint32_t zero_of(const apq__operand *operand, int row) {
+  return (uint32_t)(operand->zeros ? operand->zeros[row] : operand->zero);
+}
+
+static float scale_of(const apq__operand *operand, int row) {
+  return operand->scales ? operand->scales[row] : 1.0f;
+}
+
+void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__operand *w,
+                             const apq__operand *a, const float *bias, apq_dtype out, void *y,
+                             int64_t ldy) {
+  uint32_t alpha_w = (uint32_t)w->alpha, alpha_a = (uint32_t)a->alpha;
+  for (int row = 0; row < m; row++) {
+    uint32_t zero_a = zero_of(a, row), sum_a = (uint32_t)a->sums[row];
+    for (int column = 0; column < n; column++) {
+      uint32_t zero_w = zero_of(w, column), sum_w = (uint32_t)w->sums[column];
+      uint32_t c = alpha_a * alpha_w * (uint32_t)d[(int64_t)row * n + column];
+      c -= alpha_a * zero_w * sum_a;
+      c -= alpha_w * zero_a * sum_w;
+      c += (uint32_t)k * zero_a * zero_w;
+      int64_t at = row * ldy + column;
+      if (out == APQ_DTYPE_I32) {
+        ((int32_t *)y)[at] = (int32_t)c;
+        continue;
+      }
+      float scale = scale_of(a, row) * scale_of(w, column);
+      float value = (float)(int32_t)c * scale;
+      if (bias) value = value + bias[column];
+      apq__store_float(y, out, at, value);
+    }
+  }
+}
+
+static float finite_or_zero(float x) {
+  return fabsf(x) <= FLT_MAX ? x : 0.0f;
+}
+
+static int clamp(int value, int low, int high) {
+  return value < low ? low : value > high ? high : value;
+}
+
+/* The step of a row whose values span `range`; a span too small to divide by is as good as none. */
+static float row_scale(float range, float steps) {
+  float scale = range / steps;
+  return isfinite(1.0f / scale) ? scale : 1.0f;
+}
+
+static uint8_t quantize(float x, float inverse, int bits, apq_format format, int zero) {
+  int last = (1 << bits) - 1;
+  float scaled = x * inverse;
+  switch (format) {
+  case APQ_FORMAT_INT: {
+    int half = 1 << (bits - 1);
+    return (uint8_t)(clamp((int)rintf(scaled), -half, half - 1) + half);
+  }
+  case APQ_FORMAT_BIPOLAR: {
+    float shifted = scaled + (float)last;
+    return (uint8_t)clamp((int)rintf(shifted * 0.5f), 0, last);
+  }
+  default:
+    return (uint8_t)clamp((int)rintf(scaled) + zero, 0, last);
+  }
+}
+
+void apq__reference_quantize(const float *x, int64_t k, int bits, apq_format format, uint8_t *codes,
+                             float *scale, int32_t *zero) {
+  int last = (1 << bits) - 1, half_last = (1 << (bits - 1)) - 1;
+  float low = 0, high = 0, most = 0;
+  for (int64_t i = 0; i < k; i++) {
+    float value = finite_or_zero(x[i]);
+    low = fminf(low, value);
+    high = fmaxf(high, value);
+    most = fmaxf(most, fabsf(value));
+  }
+  switch (format) {
+  case APQ_FORMAT_INT:
+    *scale = row_scale(most, bits == 1 ? 1.0f : (float)half_last);
+    break;
+  case APQ_FORMAT_BIPOLAR:
+    *scale = row_scale(most, (float)last);
+    break;
+  default:
+    *scale = row_scale(fminf(high - low, FLT_MAX), (float)last);
+  }
+  float inverse = 1.0f / *scale;
+  *zero = format == APQ_FORMAT_UINT ? clamp((int)rintf(-low * inverse), 0, last)
+                                    : apq__format_affine(format, bits).zero;
+  for (int64_t i = 0; i < k; i++)
+    codes[i] = quantize(finite_or_zero(x[i]), inverse, bits, format, *zero);
+}

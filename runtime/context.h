@@ -1,0 +1,36 @@
+/* What a context holds; the public face is in apq.h. */
+#ifndef APQ_CONTEXT_H
+#define APQ_CONTEXT_H
+
+#include "apq.h"
+#include "device.h"
+#include "kernels.h"
+#include "winner_table.h"
+
+enum { APQ__DATABASES_MAX = 2 };
+
+/* A database file that the context looked at. */
+typedef struct apq__source_file {
+  const char *role; /* "database", "user database", "system database" */
+  char *path;
+  char note[256]; /* why it was not read, or what was done to it; "" when all is well */
+  int readable;
+  int winners; /* rows taken from it */
+} apq__source_file;
+
+struct apq_context {
+  apq__device *device;
+  apq__winner_table winners;
+  apq__source_file file[APQ__DATABASES_MAX]; /* in order of precedence */
+  int file_count;
+  char *cache_dir; /* of compiled objects; NULL: none */
+  apq__kernel_cache kernels;
+};
+
+/* The target of the context's device. */
+const apq__target *apq__context_target(const apq_context *context);
+
+/* Fails with INVALID_ARGUMENT, naming `name`, when the pointer is NULL. */
+apq_status apq__check_pointer(const void *pointer, const char *name, apq_error *error);
+
+#endif
