@@ -43,6 +43,10 @@ void apq__emu_start(void);
 static void switch_context(apq__fiber *from, apq__fiber *to) {
   apq__emu_switch(&from->sp, to->sp);
 }
+static void leave_context(apq__fiber *to) {
+  void *gone;
+  apq__emu_switch(&gone, to->sp);
+}
 
 /* Builds the frame that apq__emu_switch takes off. */
 static void make_context(apq__fiber *fiber, char *top, void (*entry)(void *), void *arg) {
@@ -74,6 +78,9 @@ static void destroy_context(apq__fiber *fiber) {
 
 static void switch_context(apq__fiber *from, apq__fiber *to) {
   swapcontext(from->sp, to->sp);
+}
+static void leave_context(apq__fiber *to) {
+  setcontext(to->sp);
 }
 
 /* makecontext passes integers only. */

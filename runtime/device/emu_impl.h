@@ -1,8 +1,9 @@
 /* The emulated device's inside, shared by the emu_*.c files.
  *
- * A launch runs its blocks one after another on the calling thread.  Each CUDA thread is a fiber that runs until it must wait
- * for others.  All lanes of a warp meet at every collective word and at every barrier, so a warp is at most at one of them, and the
- * lanes that have not arrived can always run: there is no ready list of threads, only each warp's circular order of lanes and a
+ * A launch runs its blocks one after another on the calling thread.  Each CUDA thread is a fiber
+ * that runs until it must wait for others.  All lanes of a warp meet at every collective word and
+ * at every barrier, so a warp is at most at one of them, and the lanes that have not arrived can
+ * always run: there is no ready list of threads, only each warp's circular order of lanes and a
  * list of warps. */
 #ifndef APQ_EMU_IMPL_H
 #define APQ_EMU_IMPL_H
@@ -29,12 +30,13 @@ typedef struct apq__emu apq__emu;
 
 /* What is known of four bytes of shared memory.  An access is recorded as
  *   bit 63 in flight, 62..32 clock, 31..16 source line, 12..10 flags, 9..0 thread
- * so that records compare by time.  The clock of a device only grows: a record older than the block is no record.  Halves are apart for
- * 16-bit stores. */
+ * so that records compare by time.  The clock of a device only grows: a record older than the block
+ * is no record.  Halves are apart for 16-bit stores. */
 typedef struct apq__emu_cell {
-  uint64_t written[2]; /* last write of each half */
-  uint64_t read;       /* last read since that write */
-  uint64_t read_before; /* an earlier read by another thread; of another warp if there was one since the last block barrier */
+  uint64_t written[2];  /* last write of each half */
+  uint64_t read;        /* last read since that write */
+  uint64_t read_before; /* an earlier read by another thread; of another warp if there was one since
+                           the last block barrier */
 } apq__emu_cell;
 
 /* A piece of device memory; kept for a while after its release, to name uses after it. */
@@ -77,10 +79,10 @@ typedef struct apq__emu_thread {
 
 struct apq__emu_warp {
   apq__emu_thread *threads;
-  int size;            /* below 32 in the last warp of a ragged block */
-  const uint8_t *next; /* circular order of lanes */
-  int arrived, exited; /* lanes at the pending word, lanes gone */
-  int word, line, first; /* the pending word, where it stands, the lane that came first */
+  int size;                /* below 32 in the last warp of a ragged block */
+  const uint8_t *next;     /* circular order of lanes */
+  int arrived, exited;     /* lanes at the pending word, lanes gone */
+  int word, line, first;   /* the pending word, where it stands, the lane that came first */
   apq__emu_thread *resume; /* who runs when the warp's turn comes */
   uint64_t since;          /* records before it are ordered with this warp by a warp barrier */
   uint32_t value[APQ__EMU_LANES], result[APQ__EMU_LANES];
@@ -146,7 +148,7 @@ struct apq__emu {
   int ready[APQ__EMU_WARPS], ready_count;
   int waiting_warps, done_warps;
   int barrier_line, barrier_thread;
-  int slice; /* collectives until another warp gets its turn */
+  int slice;       /* collectives until another warp gets its turn */
   long long polls; /* volatile loads of this launch with nothing else happening */
   int faulted;
   char report[400];
@@ -170,7 +172,8 @@ void apq__emu_warp_words(apq_emu *words);
 apq_status apq__emu_alloc(apq__emu *emu, size_t size, void **out, apq_error *error);
 void apq__emu_release(apq__emu *emu, void *pointer);
 void apq__emu_release_all(apq__emu *emu);
-/* INVALID_ARGUMENT unless [pointer, pointer+size) lies in one live allocation; `what` is for the message. */
+/* INVALID_ARGUMENT unless [pointer, pointer+size) lies in one live allocation; `what` is for the
+ * message. */
 apq_status apq__emu_check_range(apq__emu *emu, const void *pointer, size_t size, const char *what,
                                 apq_error *error);
 /* KERNEL_FAULT when the bytes round an allocation have changed. */
@@ -199,5 +202,36 @@ void apq__emu_draw_orders(apq__emu *emu);
 
 /* ---- emu_launch.c ---- */
 apq_status apq__emu_launch(apq__emu *emu, const apq__launch *launch, apq_error *error);
+
+/* ---- emu_module.c ---- */
+apq_status apq__emu_load(apq__emu *emu, const void *image, size_t size, apq__module **out,
+                         apq_error *error);
+void apq__emu_unload(apq__emu *emu, apq__module *module);
+apq_status apq__emu_kernel(apq__emu *emu, apq__module *module, const char *name, size_t smem_bytes,
+                           apq__kernel **out, apq__kernel_info *info, apq_error *error);
+
+/* ---- emu_stream.c ---- */
+/* What a stream does, now or when the graph is launched. */
+typedef struct apq__emu_node {
+  struct apq__emu_node *next;
+  int is_fill;
+  void *pointer; /* of a fill */
+  size_t size;
+  int byte;
+  apq__launch launch; /* its args point behind this struct */
+} apq__emu_node;
+
+apq_status apq__emu_stream_create(apq__emu *emu, void **out, apq_error *error);
+void apq__emu_stream_destroy(apq__emu *emu, void *stream);
+/* Executes the node, or adds a copy of it to the graph that the stream is being captured into. */
+apq_status apq__emu_submit(apq__emu *emu, void *stream, const apq__emu_node *node,
+                           apq_error *error);
+/* INVALID_ARGUMENT unless the stream exists; BUSY, naming `what`, while it is being captured. */
+apq_status apq__emu_check_idle(apq__emu *emu, void *stream, const char *what, apq_error *error);
+int apq__emu_is_capturing(apq__emu *emu, void *stream);
+apq_status apq__emu_capture_begin(apq__emu *emu, void *stream, apq_error *error);
+apq_status apq__emu_capture_end(apq__emu *emu, void *stream, apq__graph **out, apq_error *error);
+apq_status apq__emu_graph_launch(apq__emu *emu, apq__graph *graph, void *stream, apq_error *error);
+void apq__emu_graph_destroy(apq__graph *graph);
 
 #endif

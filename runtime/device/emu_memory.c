@@ -148,8 +148,8 @@ apq_status apq__emu_check_red_zones(apq__emu *emu, apq_error *error) {
     memset(below, RED, RED_ZONE);
     memset(above, RED, RED_ZONE);
     return apq__fail(error, APQ_KERNEL_FAULT, "device",
-                     "%s: something wrote just %s an allocation of %zu bytes",
-                     emu->kernel->name, below_ok ? "behind" : "before", at->size);
+                     "%s: something wrote just %s an allocation of %zu bytes", emu->kernel->name,
+                     below_ok ? "behind" : "before", at->size);
   }
   return APQ_OK;
 }
@@ -167,8 +167,8 @@ static __attribute__((noinline)) void look_up(apq__emu *emu, int line, uintptr_t
   memory->hot_next = (memory->hot_next + 1) % APQ__EMU_HOT;
 }
 
-static inline __attribute__((always_inline)) void check(apq__emu *emu, int line, const void *pointer,
-                                                        size_t size, const char *deed) {
+static inline __attribute__((always_inline)) void
+check(apq__emu *emu, int line, const void *pointer, size_t size, const char *deed) {
   uintptr_t address = (uintptr_t)pointer;
   if (UNLIKELY(address & (size - 1)))
     apq__emu_fault(emu, line, "global %s of %zu bytes at %p: misaligned", deed, size, pointer);

@@ -7,9 +7,8 @@
 #endif
 
 /* One 16x8 tile of 256-bit rows; `invert` is unused weight for the compiler to drop. */
-static inline __attribute__((always_inline)) void b1_tile(const uint64_t a[16][4],
-                                                          const uint64_t b[8][4],
-                                                          uint32_t d[16][8], int exclusive) {
+static inline __attribute__((always_inline)) void
+b1_tile(const uint64_t a[16][4], const uint64_t b[8][4], uint32_t d[16][8], int exclusive) {
   for (int r = 0; r < 16; r++)
     for (int c = 0; c < 8; c++) {
       int sum = 0;
@@ -66,8 +65,8 @@ static void u8_tile(const uint8_t a[16][32], const uint8_t b[8][32], uint32_t d[
     for (int c = 0; c < 8; c++) d[r][c] = 0;
     for (int i = 0; i < 16; i++)
       for (int c = 0; c < 8; c++)
-        d[r][c] += (wide[i] & 0xffff) * (columns[i][c] & 0xffff) +
-                   (wide[i] >> 16) * (columns[i][c] >> 16);
+        d[r][c] +=
+            (wide[i] & 0xffff) * (columns[i][c] & 0xffff) + (wide[i] >> 16) * (columns[i][c] >> 16);
 #endif
   }
 }

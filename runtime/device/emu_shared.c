@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A record's parts (apq__emu_cell).  Atomic additions do not race among themselves, so a record of one may stand for several
- * threads: of one warp (MANY) or of more (WIDE). */
+/* A record's parts (apq__emu_cell).  Atomic additions do not race among themselves, so a record of
+ * one may stand for several threads: of one warp (MANY) or of more (WIDE). */
 #define FLIGHT ((uint64_t)1 << 63)
 enum { THREAD_MASK = 0x3ff, ATOMIC = 1 << 10, MANY = 1 << 11, WIDE = 1 << 12, WHO_MASK = 0xffff };
 
@@ -18,8 +18,12 @@ typedef struct shared_access {
   int line, at, size;
 } shared_access;
 
-static int record_line(uint64_t record) { return (int)(record >> 16 & 0xffff); }
-static int record_thread(uint64_t record) { return (int)(record & THREAD_MASK); }
+static int record_line(uint64_t record) {
+  return (int)(record >> 16 & 0xffff);
+}
+static int record_thread(uint64_t record) {
+  return (int)(record & THREAD_MASK);
+}
 
 /* What the running thread would write into a record now. */
 static inline uint64_t record_now(const apq__emu *emu, int line) {
@@ -40,16 +44,16 @@ static int is_of_block(const apq__emu *emu, uint64_t record) {
   return (record & ~FLIGHT) >= emu->block_start;
 }
 
-static _Noreturn void report(apq__emu *emu, shared_access access, const char *deed,
-                             uint64_t record, const char *why) {
+static _Noreturn void report(apq__emu *emu, shared_access access, const char *deed, uint64_t record,
+                             const char *why) {
   char other[48];
   if (record_thread(record) == emu->words.thread && !(record & (MANY | WIDE)))
     snprintf(other, sizeof other, "this thread");
   else
     snprintf(other, sizeof other, "thread %d", record_thread(record));
   apq__emu_fault(emu, access.line, "shared %s of %d bytes at offset %d: %s by %s at line %d %s",
-                 access_name[access.kind], access.size, access.at, deed, other,
-                 record_line(record), why);
+                 access_name[access.kind], access.size, access.at, deed, other, record_line(record),
+                 why);
 }
 
 /* The long way for one half: everything that can be wrong with what was last written there. */
@@ -60,8 +64,7 @@ static __attribute__((noinline)) void check_written(apq__emu *emu, shared_access
     apq__emu_fault(emu, access.line, "shared %s of %d bytes at offset %d: never written",
                    access_name[access.kind], access.size, access.at);
   }
-  if (record & FLIGHT)
-    report(emu, access, "a cp.async issued", record, "is still in flight");
+  if (record & FLIGHT) report(emu, access, "a cp.async issued", record, "is still in flight");
   if (access.kind == ADD && (record & ATOMIC)) return;
   if (!is_ordered(emu, record))
     report(emu, access, record & ATOMIC ? "added to" : "written", record,
@@ -137,7 +140,9 @@ static inline __attribute__((always_inline)) void write_span(apq__emu *emu, int 
   for (int i = 0; i < size / 4; i++) write_cell(emu, access, &emu->cells[at / 4 + i], now);
 }
 
-void apq__emu_note_write16(apq__emu *emu, int line, int at) { write_span(emu, line, at, 16); }
+void apq__emu_note_write16(apq__emu *emu, int line, int at) {
+  write_span(emu, line, at, 16);
+}
 
 void apq__emu_mark_flight(apq__emu *emu, int at) {
   for (int i = 0; i < 4; i++) {

@@ -43,9 +43,9 @@ static apq__emu_thread *take_ready_warp(apq__emu *emu) {
 
 static _Noreturn void report_divergence(apq__emu *emu, int word, int line) {
   const apq__emu_warp *warp = emu->current->warp;
-  apq__emu_fault(emu, line, "%s, while thread %d of the same warp waits at %s at line %d: divergent",
-                 word_name[word], warp->threads[warp->first].index, word_name[warp->word],
-                 warp->line);
+  apq__emu_fault(
+      emu, line, "%s, while thread %d of the same warp waits at %s at line %d: divergent",
+      word_name[word], warp->threads[warp->first].index, word_name[warp->word], warp->line);
 }
 
 static _Noreturn void report_missing(apq__emu *emu, int word, int line) {
@@ -56,7 +56,8 @@ static _Noreturn void report_missing(apq__emu *emu, int word, int line) {
   apq__emu_fault(emu, line, "%s in a warp of only %d threads", word_name[word], warp->size);
 }
 
-/* Waits for the other lanes.  Returns 1 in the lane that comes last, before the others go on; it acts for all. */
+/* Waits for the other lanes.  Returns 1 in the lane that comes last, before the others go on; it
+ * acts for all. */
 static inline int meet(apq__emu *emu, int word, int line) {
   apq__emu_thread *self = emu->current;
   apq__emu_warp *warp = self->warp;
@@ -138,7 +139,8 @@ static void sync_warp(apq_emu *words, int line) {
   maybe_yield(emu);
 }
 
-/* ---- collectives ----  A result stays until the whole warp has met again, so each lane reads its own when it goes on. */
+/* ---- collectives ----  A result stays until the whole warp has met again, so each lane reads its
+ * own when it goes on. */
 
 static apq_u32 ballot(apq_emu *words, int line, int predicate) {
   apq__emu *emu = apq__emu_of(words);
