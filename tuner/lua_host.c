@@ -439,6 +439,11 @@ apq_status apq__script_filter(apq__script *script, const apq__script_field *chan
 
 /* ---- from Lua values to C values ---- */
 
+_Noreturn static void refuse(lua_State *L, apq__script *script, const char *what) {
+  luaL_error(L, "%s:%d: %s", script->file, script->line, what);
+  __builtin_unreachable();
+}
+
 /* Never fails silently: out of memory is Lua's own error, so that one path reports it. */
 static void *arena_get(lua_State *L, apq__script *script, size_t size) {
   size = (size + 15) & ~(size_t)15;
@@ -448,7 +453,7 @@ static void *arena_get(lua_State *L, apq__script *script, size_t size) {
     if (script->bytes + room > script->limits.memory ||
         !(block = apq__alloc(sizeof *block + room))) {
       script->stopped = APQ_OUT_OF_MEMORY;
-      luaL_error(L, "out of memory");
+      refuse(L, script, "out of memory");
     }
     *block = (arena_block){script->arena, 0, room};
     script->arena = block;
@@ -458,10 +463,6 @@ static void *arena_get(lua_State *L, apq__script *script, size_t size) {
   block->used += size;
   memset(data, 0, size);
   return data;
-}
-
-static int refuse(lua_State *L, apq__script *script, const char *what) {
-  return luaL_error(L, "%s:%d: %s", script->file, script->line, what);
 }
 
 static const char *read_string(lua_State *L, apq__script *script, int at) {
@@ -593,7 +594,7 @@ static int load_body(lua_State *L) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->root_ref);
   if (!lua_rawequal(L, -1, -2)) {
     lua_pushfstring(L, "the script must end in: return %s { ... }", script->declare);
-    return refuse(L, script, lua_tostring(L, -1));
+    refuse(L, script, lua_tostring(L, -1));
   }
   read_value(L, script, 0, &script->root);
   return 0;

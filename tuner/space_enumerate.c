@@ -322,7 +322,7 @@ static int compare_configs(const void *left, const void *right) {
 /* Sorts and counts repeats, which a union can have, as removed. */
 static void sort_kept(space_search *search) {
   apq__space_report *report = search->report;
-  if (report->kept == 0) return;
+  if (!search->kept) return;
   qsort(search->kept, (size_t)report->kept, sizeof *search->kept, compare_configs);
   long kept = 1;
   for (long i = 1; i < report->kept; i++)

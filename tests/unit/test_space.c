@@ -80,7 +80,7 @@ static void candidates_are_complete_feasible_and_sorted(const apq__config *confi
     assert_int_equal(apq__config_int(&config[i], "p", 0), problem->p);
     apq__config_key(&config[i], key);
     assert_true(strcmp(previous, key) < 0);
-    strcpy(previous, key);
+    memcpy(previous, key, sizeof key);
   }
 }
 
