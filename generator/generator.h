@@ -1,4 +1,5 @@
-/* Config -> one self-contained kernel source, its limits, its launch shape and its estimated time. */
+/* Config -> one self-contained kernel source, its limits, its launch shape and its estimated time.
+ */
 #ifndef APQ_GENERATOR_H
 #define APQ_GENERATOR_H
 
@@ -30,12 +31,12 @@ int apq__family_is_product(const apq__family *family);
 int apq__family_wants_bytes(const apq__family *family);
 /* The declared knobs, without `family`. */
 const apq__knob_decl *apq__family_knobs(const apq__family *family, int *count);
-/* SHA-256 of everything that decides the generated text of this family (template, ABI, prelude): stored with every
- * measurement, so that a changed template makes them stale. */
+/* SHA-256 of everything that decides the generated text of this family (template, ABI, prelude):
+ * stored with every measurement, so that a changed template makes them stale. */
 const char *apq__family_hash(const apq__family *family, int emulated);
 
-/* Adds the defaults of knobs that are not set and checks that each value is in its domain.  `family` must be set. NOT_FOUND,
- * INVALID_ARGUMENT name the family, knob and value. */
+/* Adds the defaults of knobs that are not set and checks that each value is in its domain. `family`
+ * must be set. NOT_FOUND, INVALID_ARGUMENT name the family, knob and value. */
 apq_status apq__config_complete(apq__config *config, apq_error *error);
 
 /* How a complete config is launched for a problem. */
@@ -48,26 +49,30 @@ typedef struct apq__shape {
   int registers;          /* estimated, a thread */
 } apq__shape;
 
-/* Static limits: legal knob combinations, instructions of the arch, shared memory, registers, and the problem's own (the problem may be NULL:
- * only what does not depend on it, and the grid is left 0).  INFEASIBLE carries the reason: that is data, not a failure. */
+/* Static limits: legal knob combinations, instructions of the arch, shared memory, registers, and
+ * the problem's own (the problem may be NULL: only what does not depend on it, and the grid is left
+ * 0).  INFEASIBLE carries the reason: that is data, not a failure. */
 apq_status apq__config_limits(const apq__config *config, const apq__problem *problem,
                               const apq__target *target, apq__shape *shape, apq_error *error);
 
-/* Modelled seconds of one launch on this target: a roofline over device memory, L2, shared memory, the tensor cores, unpack arithmetic, waves and launch.
- * Meant for ordering; call only for feasible configs. */
+/* Modelled seconds of one launch on this target: a roofline over device memory, L2, shared memory,
+ * the tensor cores, unpack arithmetic, waves and launch. Meant for ordering; call only for feasible
+ * configs. */
 double apq__config_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target);
 
-/* The source text (apq__free): a comment with the canonical config, the knobs as constants, the prelude of the target, the ABI, and the template
- * with every branch that this config does not take removed.  The kernel is named by apq__kernel_name. */
+/* The source text (apq__free): a comment with the canonical config, the knobs as constants, the
+ * prelude of the target, the ABI, and the template with every branch that this config does not take
+ * removed.  The kernel is named by apq__kernel_name. */
 apq_status apq__generate(const apq__config *config, const apq__target *target, char **source,
                          apq_error *error);
 
 /* The entry point in the generated source: "apq_<family>". */
 const char *apq__kernel_name(const apq__config *config, char name[APQ__WORD_MAX + 8]);
 
-/* A complete config of some family that is feasible for this problem, by lowest modelled cost over a small built-in list that covers every
- * shape and arch: dispatch's last resort, always succeeds for a valid problem and known arch. */
+/* A complete config of some family that is feasible for this problem, by lowest modelled cost over
+ * a small built-in list that covers every shape and arch: dispatch's last resort, always succeeds
+ * for a valid problem and known arch. */
 apq_status apq__default_config(const apq__problem *problem, const apq__target *target,
                                apq__config *out, apq_error *error);
 

@@ -34,7 +34,9 @@ apq_status apq_set_allocator(const apq_allocator *allocator) {
   return APQ_OK;
 }
 
-void *apq__alloc(size_t size) { return current.allocate(current.user, size ? size : 1); }
+void *apq__alloc(size_t size) {
+  return current.allocate(current.user, size ? size : 1);
+}
 
 void *apq__calloc(size_t count, size_t size) {
   if (size && count > SIZE_MAX / size) return NULL;
@@ -59,7 +61,9 @@ char *apq__strndup(const char *text, size_t length) {
   return copy;
 }
 
-char *apq__strdup(const char *text) { return apq__strndup(text, strlen(text)); }
+char *apq__strdup(const char *text) {
+  return apq__strndup(text, strlen(text));
+}
 
 static void text_add_va(apq__text *text, const char *format, va_list arguments) {
   va_list again;

@@ -138,8 +138,7 @@ apq_status apq__config_parse(const char *text, apq__config *out, apq_error *erro
       return apq__fail(error, APQ_PARSE, "config", "knob '%s' is given twice", name);
     apq_status status = apq__config_set(out, name, value, error);
     if (status) return status;
-    if (*end && !end[1])
-      return apq__fail(error, APQ_PARSE, "config", "'%s' ends in a comma", text);
+    if (*end && !end[1]) return apq__fail(error, APQ_PARSE, "config", "'%s' ends in a comma", text);
     at = *end ? end + 1 : end;
   }
   return APQ_OK;
@@ -159,10 +158,12 @@ apq_status apq__problem_check(const apq__problem *problem, apq_error *error) {
     return apq__fail(error, APQ_INVALID_ARGUMENT, "problem", "activation bits q=%d: must be 1 to 8",
                      problem->q);
   if (problem->m < 1 || problem->n < 1 || problem->k < 1)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem", "shape m=%d n=%d k=%d: each must be at least 1",
-                     problem->m, problem->n, problem->k);
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem",
+                     "shape m=%d n=%d k=%d: each must be at least 1", problem->m, problem->n,
+                     problem->k);
   if ((unsigned)problem->out > APQ_DTYPE_F32)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem", "output type '%s': must be i32, f16, bf16 or f32",
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem",
+                     "output type '%s': must be i32, f16, bf16 or f32",
                      apq_dtype_name(problem->out));
   return APQ_OK;
 }
@@ -184,6 +185,7 @@ apq_status apq__problem_parse(const char *text, apq__problem *out, apq_error *er
   if (!dtype || !apq__dtype_parse(dtype, &out->out))
     return apq__fail(error, APQ_PARSE, "problem", "'%s': 'out' is missing or unknown", text);
   if (fields.count != 6)
-    return apq__fail(error, APQ_PARSE, "problem", "'%s': a problem has k, m, n, out, p, q only", text);
+    return apq__fail(error, APQ_PARSE, "problem", "'%s': a problem has k, m, n, out, p, q only",
+                     text);
   return apq__problem_check(out, error);
 }

@@ -1,5 +1,5 @@
-/* Configs and problems, and their one canonical text, which is the key everywhere: in the cache, in the database and in every
- * log line. */
+/* Configs and problems, and their one canonical text, which is the key everywhere: in the cache, in
+ * the database and in every log line. */
 #ifndef APQ_CONFIG_H
 #define APQ_CONFIG_H
 
@@ -26,7 +26,8 @@ typedef struct apq__config {
   apq__knob knob[APQ__KNOBS_MAX];
 } apq__config;
 
-/* Sets or replaces one knob.  PARSE when the name or value is not a legal word, OUT_OF_RANGE when full. */
+/* Sets or replaces one knob.  PARSE when the name or value is not a legal word, OUT_OF_RANGE when
+ * full. */
 apq_status apq__config_set(apq__config *config, const char *name, const char *value,
                            apq_error *error);
 apq_status apq__config_set_int(apq__config *config, const char *name, int value, apq_error *error);
@@ -39,8 +40,8 @@ int apq__config_is(const apq__config *config, const char *name, const char *valu
 
 /* "a=1,b=x": sorted by name, commas, no spaces.  Returns `key`. */
 const char *apq__config_key(const apq__config *config, char key[APQ__KEY_MAX]);
-/* Reads the text form in any order; a name given twice, an empty name or a stray character is a PARSE error that
- * names it. */
+/* Reads the text form in any order; a name given twice, an empty name or a stray character is a
+ * PARSE error that names it. */
 apq_status apq__config_parse(const char *text, apq__config *out, apq_error *error);
 
 /* One product to be tuned or dispatched: y[m][n], reduction k, p-bit weights, q-bit activations. */

@@ -18,7 +18,9 @@ static const char *const texts[] = {
 #undef APQ_STATUS_TEXT
 };
 
-static int is_known(apq_status status) { return (unsigned)status < (unsigned)APQ_STATUS_COUNT; }
+static int is_known(apq_status status) {
+  return (unsigned)status < (unsigned)APQ_STATUS_COUNT;
+}
 
 const char *apq_status_name(apq_status status) {
   return is_known(status) ? names[status] : "UNKNOWN";
@@ -31,7 +33,8 @@ const char *apq_status_text(apq_status status) {
 const char *apq_version(void) {
 #define APQ_TEXT_OF(x) #x
 #define APQ_TEXT(x)    APQ_TEXT_OF(x)
-  return APQ_TEXT(APQ_VERSION_MAJOR) "." APQ_TEXT(APQ_VERSION_MINOR) "." APQ_TEXT(APQ_VERSION_PATCH);
+  return APQ_TEXT(APQ_VERSION_MAJOR) "." APQ_TEXT(APQ_VERSION_MINOR) "." APQ_TEXT(
+      APQ_VERSION_PATCH);
 }
 
 void apq_error_clear(apq_error *error) {
@@ -40,7 +43,8 @@ void apq_error_clear(apq_error *error) {
   *error = (apq_error)APQ_ERROR_INIT;
 }
 
-apq_status apq__fail(apq_error *error, apq_status status, const char *stage, const char *format, ...) {
+apq_status apq__fail(apq_error *error, apq_status status, const char *stage, const char *format,
+                     ...) {
   if (!error) return status;
   /* The message is built before the old one is cleared: an argument may point into it. */
   char message[sizeof error->message];
@@ -78,11 +82,15 @@ void apq__error_prefix(apq_error *error, const char *format, ...) {
 
 apq_status apq__status_from_errno(int code) {
   switch (code) {
-  case ENOENT: return APQ_NOT_FOUND;
+  case ENOENT:
+    return APQ_NOT_FOUND;
   case EACCES:
   case EPERM:
-  case EROFS: return APQ_READ_ONLY;
-  case ENOMEM: return APQ_OUT_OF_MEMORY;
-  default: return APQ_IO;
+  case EROFS:
+    return APQ_READ_ONLY;
+  case ENOMEM:
+    return APQ_OUT_OF_MEMORY;
+  default:
+    return APQ_IO;
   }
 }

@@ -6,12 +6,13 @@
 
 #include "apq.h"
 
-/* Fills `error` (may be NULL) and returns `status`, so that `return apq__fail(...)` is one statement.  An earlier
- * log is freed. */
-apq_status apq__fail(apq_error *error, apq_status status, const char *stage, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+/* Fills `error` (may be NULL) and returns `status`, so that `return apq__fail(...)` is one
+ * statement.  An earlier log is freed. */
+apq_status apq__fail(apq_error *error, apq_status status, const char *stage, const char *format,
+                     ...) __attribute__((format(printf, 4, 5)));
 
-/* Gives `log` (from apq__alloc, may be NULL) to `error`, which frees it; with a NULL error frees it now. */
+/* Gives `log` (from apq__alloc, may be NULL) to `error`, which frees it; with a NULL error frees it
+ * now. */
 void apq__error_take_log(apq_error *error, char *log);
 
 /* Puts "prefix: " before the message already there. */

@@ -20,14 +20,17 @@ typedef struct apq__target {
   int64_t l2_bytes, mem_bytes;
   double clock_hz; /* sustained SM clock */
   double dram_bytes_per_s, l2_bytes_per_s;
-  /* Multiply-accumulates a clock a SM of mma.sync, 0 where there is none or it is emulated in software. */
+  /* Multiply-accumulates a clock a SM of mma.sync, 0 where there is none or it is emulated in
+   * software. */
   double b1_and_macs, b1_xor_macs, u8_macs;
 } apq__target;
 
-/* The model of a GPU of this arch, posing as "emu:<arch>".  NOT_FOUND lists the names that exist. */
+/* The model of a GPU of this arch, posing as "emu:<arch>".  NOT_FOUND lists the names that exist.
+ */
 apq_status apq__target_emulated(const char *arch, apq__target *out, apq_error *error);
 
-/* Fills the fields that no driver reports (rates, L2 bandwidth) from the table row nearest to cc. */
+/* Fills the fields that no driver reports (rates, L2 bandwidth) from the table row nearest to cc.
+ */
 void apq__target_fill_rates(apq__target *target);
 
 /* Name i of the table, NULL past the end. */

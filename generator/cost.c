@@ -1,0 +1,107 @@
+#include "generator.h"
+
+#include "family_impl.h"
+
+/* A roofline whose terms are those a kernel of this kind can be bound by. Constants without a data
+ * sheet are fits to measurements on an H200; docs/performance.md shows how well the order agrees.
+ */
+
+static double at_least(double a, double b) {
+  return a > b ? a : b;
+}
+static double at_most(double a, double b) {
+  return a < b ? a : b;
+}
+static double ceil_to(double value, double unit) {
+  double whole = (double)(long long)(value / unit);
+  return whole * unit < value ? whole + 1 : whole;
+}
+
+/* 32-bit operations that transposing the words of p planes costs, for eight words of codes
+ * (templates/imma.cu, absent planes folded away). */
+static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
+
+/* Cycles one block keeps each unit of its SM busy for one stage. */
+typedef struct {
+  double tensor, shared, integer;
+} stage_cycles;
+
+static stage_cycles stage_cost(const apq__gemm_knobs *g, const apq__target *target) {
+  stage_cycles cost;
+  double warps = g->warps_m * g->warps_n;
+  double products = (double)g->x_rows * g->y_rows * g->tile_k;
+  double rate = g->is_bytes    ? target->u8_macs
+                : g->is_xor_op ? target->b1_xor_macs
+                               : target->b1_and_macs;
+  /* b1 emulated by integer instructions: about what an H200 does in XOR per SM and clock, a quarter
+   * of it. */
+  if (rate <= 0) rate = 800;
+  cost.tensor = products / rate;
+  double reads, mma;
+  if (g->is_bytes) {
+    double activation = (double)g->tile_m * g->tile_k * (g->warps_n);
+    double weight = (double)g->tile_n * g->tile_k / 8 * g->p * g->warps_m;
+    reads = activation + weight;
+    mma = products / 4096;
+    double words = (double)g->tile_n * g->tile_k / 1024 * g->warps_m; /* eight-word groups */
+    cost.integer = words * unpack_operations[g->p] / 64 + mma * 32 / 128;
+  } else {
+    double x = (double)g->x_rows * g->tile_k / 8 * g->y_warps;
+    double y = (double)g->y_rows * g->tile_k / 8 * g->x_warps;
+    reads = x + y;
+    mma = products / 32768;
+    cost.integer = mma * 32 / 128;
+  }
+  double copies = g->stage_bytes / 16.0 * 8 / 128; /* address arithmetic of cp.async */
+  cost.shared = (reads + g->stage_bytes) / 128;
+  cost.integer += copies + warps;
+  return cost;
+}
+
+double apq__config_cost(const apq__config *config, const apq__problem *problem,
+                        const apq__target *target) {
+  apq__shape shape;
+  if (apq__config_limits(config, problem, target, &shape, NULL)) return 1e9;
+  apq__gemm_knobs g = apq__gemm_read(config);
+  double launch = 2.2e-6;
+  if (!g.tile_k) { /* pack: one pass over the rows */
+    double bytes = (double)problem->m * problem->k * 3;
+    return launch + bytes / target->dram_bytes_per_s;
+  }
+  double m_tiles = ceil_to(problem->m, g.tile_m), n_tiles = ceil_to(problem->n, g.tile_n);
+  double blocks = m_tiles * n_tiles * g.split_k;
+  double steps = ceil_to(ceil_to(problem->k, g.tile_k), g.split_k) * (g.is_horner ? g.p * g.q : 1);
+  double resident = at_most(target->smem_per_sm / (shape.smem_bytes + 1024.0),
+                            target->regs_per_sm / ((double)shape.registers * shape.threads));
+  resident = at_most(resident, (double)target->threads_per_sm / shape.threads);
+  resident = at_least(1, (double)(long long)at_most(resident, target->blocks_per_sm));
+
+  stage_cycles stage = stage_cost(&g, target);
+  if (apq__config_is(config, "layout", "linear") && (g.is_bytes || g.tile_k > 512))
+    stage.shared *= 1.6;
+  double busy = at_least(at_least(stage.tensor, stage.shared), stage.integer);
+  /* What a block alone cannot hide: one barrier and the first fragment loads a stage; everything
+   * when the ring has one slot. */
+  double exposed = g.stages == 1 ? 900 : 90 + 500.0 / (g.stages * g.stages);
+  double epilogue = (double)g.tile_m * g.tile_n * (g.is_staged ? 12.0 : 30.0) / 128 + 400;
+  if (g.is_shared) epilogue += (double)g.x_rows * g.y_rows / 32;
+  double here = at_most(resident, at_least(1, ceil_to(blocks, target->sm_count)));
+  double alone = steps * (busy + exposed) + epilogue + 1200;
+  double together = steps * busy + epilogue;
+  /* `here` blocks share an SM: bound by the busiest unit, or by each block's own chain. */
+  double rounds = ceil_to(blocks, target->sm_count * here);
+  double seconds = rounds * at_least(alone, here * together) / target->clock_hz;
+
+  double loaded = blocks * steps * g.stage_bytes;
+  double weight = (double)problem->n * problem->k / 8 * g.p;
+  double activation = (double)problem->m * problem->k * (g.is_bytes ? 1.0 : g.q / 8.0);
+  double result = (double)problem->m * problem->n * (double)apq__dtype_bytes(problem->out);
+  double dram = (weight + activation + result) / target->dram_bytes_per_s;
+  double l2 = (loaded + result) / target->l2_bytes_per_s;
+  if (g.split_k > 1) {
+    double partial = 2.0 * g.split_k * problem->m * problem->n * 4;
+    l2 += partial / target->l2_bytes_per_s;
+    launch += 2.5e-6;
+  }
+  return launch + at_least(seconds, at_least(dram, l2));
+}

@@ -1,0 +1,68 @@
+#include "generator.h"
+
+#include "status.h"
+
+/* Tiles that between them suit one token and thousands, few planes and many, on every arch: what
+ * dispatch falls back on when nothing was tuned.  The knobs that are not named are the template's
+ * defaults. */
+static const char *const product_configs[] = {
+    "family=bmma,swap=1,schedule=horner,tile_m=8,tile_n=64,warps_m=1,warps_n=4,tile_k=1024,layout="
+    "xor,stages=4,store=staged",
+    "family=bmma,swap=1,schedule=horner,tile_m=32,tile_n=64,warps_m=1,warps_n=4,tile_k=1024,layout="
+    "xor,stages=3,store=staged",
+    "family=bmma,schedule=side,tile_m=64,tile_n=64,warps_m=2,warps_n=2,stages=3,store=staged",
+    "family=bmma,schedule=side,tile_m=64,tile_n=128,warps_m=2,warps_n=4,stages=3,store=staged",
+    "family=bmma,schedule=horner,tile_m=64,tile_n=64,warps_m=2,warps_n=2,stages=3,store=staged",
+    "family=bmma,schedule=horner,tile_m=128,tile_n=128,warps_m=2,warps_n=2,stages=3,store=staged",
+    "family=bmma,schedule=horner,tile_m=128,tile_n=256,warps_m=2,warps_n=4,stages=3,store=staged",
+    "family=imma,swap=1,tile_m=8,tile_n=64,warps_m=1,warps_n=4,tile_k=256,layout=xor,stages=4,"
+    "store=staged",
+    "family=imma,swap=1,tile_m=32,tile_n=64,warps_m=1,warps_n=4,tile_k=256,layout=xor,stages=3,"
+    "store=staged",
+    "family=imma,tile_m=64,tile_n=64,warps_m=2,warps_n=2,layout=xor,stages=3,store=staged",
+    "family=imma,tile_m=128,tile_n=128,warps_m=2,warps_n=4,layout=xor,stages=3,store=staged",
+    "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=128,layout=xor,stages=2,store="
+    "staged",
+};
+
+apq_status apq__default_config(const apq__problem *problem, const apq__target *target,
+                               apq__config *out, apq_error *error) {
+  apq_status status = apq__problem_check(problem, error);
+  if (status) return status;
+  double best = 0;
+  for (size_t i = 0; i < sizeof product_configs / sizeof product_configs[0]; i++) {
+    apq__config config;
+    apq__shape shape;
+    if ((status = apq__config_parse(product_configs[i], &config, error)) ||
+        (status = apq__config_set_int(&config, "p", problem->p, error)) ||
+        (status = apq__config_set_int(&config, "q", problem->q, error)) ||
+        (status = apq__config_set(&config, "out", apq_dtype_name(problem->out), error)))
+      return status;
+    if (target->cc < 80 && apq__config_is(&config, "family", "bmma") &&
+        (status = apq__config_set(&config, "op", "xor", error)))
+      return status;
+    if ((status = apq__config_complete(&config, error))) return status;
+    if (apq__config_limits(&config, problem, target, &shape, NULL)) continue;
+    double seconds = apq__config_cost(&config, problem, target);
+    if (best > 0 && seconds >= best) continue;
+    best = seconds;
+    *out = config;
+  }
+  if (best > 0) return APQ_OK;
+  return apq__fail(error, APQ_INFEASIBLE, "limits", "no built-in kernel fits %s", target->arch);
+}
+
+apq_status apq__pack_config(apq_dtype source, int bits, int bytes, apq__config *out,
+                            apq_error *error) {
+  *out = (apq__config){0};
+  if (source == APQ_DTYPE_I32 || (unsigned)source >= APQ_DTYPE_COUNT)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "config",
+                     "activations of type %s cannot be packed", apq_dtype_name(source));
+  apq_status status = APQ_OK;
+  if ((status = apq__config_set(out, "family", "pack", error)) ||
+      (status = apq__config_set(out, "src", apq_dtype_name(source), error)) ||
+      (status = apq__config_set_int(out, "q", bits, error)) ||
+      (status = apq__config_set(out, "form", bytes ? "bytes" : "planes", error)))
+    return status;
+  return apq__config_complete(out, error);
+}

@@ -1,0 +1,172 @@
+#include "family_impl.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host.h"
+#include "status.h"
+
+extern const apq__embedded apq__embedded_templates[];
+
+/* Filled once from the embedded templates, then read only. */
+static apq__family families[APQ__FAMILIES_MAX];
+static int family_count;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+const char *apq__embedded_text(const char *name) {
+  for (const apq__embedded *file = apq__embedded_templates; file->name; file++)
+    if (strcmp(file->name, name) == 0) return file->text;
+  return NULL;
+}
+
+/* The next word of a declaration line; returns where it ends. */
+static const char *next_word(const char *at, char *word, size_t size) {
+  at += strspn(at, " ");
+  size_t length = strcspn(at, " \n");
+  snprintf(word, size, "%.*s", (int)length, at);
+  return at + length;
+}
+
+/* " * @knob name = default : value value : doc".  The domain lives in the declaration's text; the
+ * table points to static storage because templates are part of the binary. */
+static void read_knob(apq__family *family, const char *line) {
+  enum { VALUES_MAX = 16, STORE = APQ__FAMILIES_MAX * APQ__KNOBS_MAX };
+  static char values[STORE][VALUES_MAX][APQ__WORD_MAX];
+  static char docs[STORE][96];
+  static int used;
+  if (family->knob_count == APQ__KNOBS_MAX || used == STORE) return;
+  apq__knob_decl *knob = &family->knob[family->knob_count++];
+  char word[APQ__WORD_MAX];
+  const char *at = next_word(line, knob->name, sizeof knob->name);
+  at = next_word(at, word, sizeof word); /* = */
+  at = next_word(at, knob->fallback, sizeof knob->fallback);
+  at = next_word(at, word, sizeof word); /* : */
+  knob->values = values[used];
+  for (at = next_word(at, word, sizeof word);
+       strcmp(word, ":") != 0 && *word && knob->value_count < VALUES_MAX;
+       at = next_word(at, word, sizeof word))
+    memcpy(knob->values[knob->value_count++], word, sizeof word);
+  at += strspn(at, " ");
+  snprintf(docs[used], sizeof docs[used], "%.*s", (int)strcspn(at, "\n"), at);
+  knob->doc = docs[used++];
+}
+
+static void hash_family(apq__family *family, int emulated) {
+  const char *parts[APQ__PARTS_MAX + 2];
+  apq__piece pieces[APQ__PARTS_MAX + 2];
+  int count = apq__family_parts(family, emulated, parts);
+  for (int i = 0; i < count; i++) {
+    const char *text = apq__embedded_text(parts[i]);
+    pieces[i] = (apq__piece){text, text ? strlen(text) : 0};
+  }
+  apq__sha256(pieces, count, family->hash[emulated]);
+}
+
+static void read_families(void) {
+  for (const apq__embedded *file = apq__embedded_templates; file->name; file++) {
+    const char *at = strstr(file->text, " * @family ");
+    if (!at || family_count == APQ__FAMILIES_MAX) continue;
+    apq__family *family = &families[family_count++];
+    char kind[APQ__WORD_MAX], form[APQ__WORD_MAX];
+    family->text = file->text;
+    at = next_word(at + strlen(" * @family "), family->name, sizeof family->name);
+    at = next_word(at, kind, sizeof kind);
+    next_word(at, form, sizeof form);
+    family->is_product = strcmp(kind, "product") == 0;
+    family->wants_bytes = strcmp(form, "bytes") == 0;
+    const char *mark = " * @knob ";
+    for (at = strstr(file->text, mark); at; at = strstr(at + 1, mark))
+      read_knob(family, at + strlen(mark));
+    hash_family(family, 0);
+    hash_family(family, 1);
+  }
+}
+
+int apq__family_parts(const apq__family *family, int emulated,
+                      const char *parts[APQ__PARTS_MAX + 2]) {
+  int count = 0;
+  parts[count++] = emulated ? "prelude_emu.h" : "prelude_cuda.h";
+  parts[count++] = "kernel_abi.h";
+  if (family->is_product) parts[count++] = "gemm_epilogue.cu";
+  for (const apq__embedded *file = apq__embedded_templates; file->name; file++)
+    if (file->text == family->text) parts[count++] = file->name;
+  if (family->is_product) parts[count++] = "gemm.cu";
+  return count;
+}
+
+const apq__family *apq__family_at(int i) {
+  pthread_once(&once, read_families);
+  return i >= 0 && i < family_count ? &families[i] : NULL;
+}
+
+const apq__family *apq__family_find(const char *name) {
+  const apq__family *family = NULL;
+  for (int i = 0; (family = apq__family_at(i)); i++)
+    if (strcmp(family->name, name) == 0) return family;
+  return NULL;
+}
+
+const char *apq__family_name(const apq__family *family) {
+  return family->name;
+}
+int apq__family_is_product(const apq__family *family) {
+  return family->is_product;
+}
+int apq__family_wants_bytes(const apq__family *family) {
+  return family->wants_bytes;
+}
+const char *apq__family_hash(const apq__family *family, int emulated) {
+  return family->hash[emulated != 0];
+}
+
+const apq__knob_decl *apq__family_knobs(const apq__family *family, int *count) {
+  *count = family->knob_count;
+  return family->knob;
+}
+
+static const apq__knob_decl *find_knob(const apq__family *family, const char *name) {
+  for (int i = 0; i < family->knob_count; i++)
+    if (strcmp(family->knob[i].name, name) == 0) return &family->knob[i];
+  return NULL;
+}
+
+int apq__knob_exists(const char *name) {
+  const apq__family *family = NULL;
+  for (int i = 0; (family = apq__family_at(i)); i++)
+    if (find_knob(family, name)) return 1;
+  return 0;
+}
+
+static int is_in_domain(const apq__knob_decl *knob, const char *value) {
+  for (int i = 0; i < knob->value_count; i++)
+    if (strcmp(knob->values[i], value) == 0) return 1;
+  return 0;
+}
+
+apq_status apq__config_complete(apq__config *config, apq_error *error) {
+  const char *name = apq__config_get(config, "family");
+  if (!name) return apq__fail(error, APQ_INVALID_ARGUMENT, "config", "the config has no family");
+  const apq__family *family = apq__family_find(name);
+  if (!family) return apq__fail(error, APQ_NOT_FOUND, "config", "no family '%s'", name);
+  for (int i = 0; i < config->count; i++) {
+    const apq__knob *knob = &config->knob[i];
+    if (strcmp(knob->name, "family") == 0) continue;
+    const apq__knob_decl *decl = find_knob(family, knob->name);
+    if (!decl)
+      return apq__fail(error, APQ_NOT_FOUND, "config", "family %s has no knob '%s'", family->name,
+                       knob->name);
+    if (!is_in_domain(decl, knob->value))
+      return apq__fail(error, APQ_INVALID_ARGUMENT, "config",
+                       "family %s: %s=%s is not in its domain", family->name, knob->name,
+                       knob->value);
+  }
+  for (int i = 0; i < family->knob_count; i++) {
+    const apq__knob_decl *decl = &family->knob[i];
+    if (apq__config_get(config, decl->name)) continue;
+    apq_status status = apq__config_set(config, decl->name, decl->fallback, error);
+    if (status) return status;
+  }
+  return APQ_OK;
+}

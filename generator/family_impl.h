@@ -1,0 +1,43 @@
+/* What the generator's files know about a family; private to generator/. */
+#ifndef APQ_FAMILY_IMPL_H
+#define APQ_FAMILY_IMPL_H
+
+#include "embedded.h"
+#include "generator.h"
+
+enum { APQ__PARTS_MAX = 4, APQ__FAMILIES_MAX = 16 };
+
+struct apq__family {
+  char name[APQ__WORD_MAX];
+  int is_product, wants_bytes;
+  const char *text; /* its own template */
+  apq__knob_decl knob[APQ__KNOBS_MAX];
+  int knob_count;
+  char hash[2][65]; /* for CUDA and for emulated targets */
+};
+
+/* The file's text, or NULL. */
+const char *apq__embedded_text(const char *name);
+
+/* The template parts of a family in the order in which they are concatenated; returns their number.
+ */
+int apq__family_parts(const apq__family *family, int emulated,
+                      const char *parts[APQ__PARTS_MAX + 2]);
+
+/* Whether any family declares a knob of this lower-case name: to templates shared by families, a
+ * knob a family lacks is one without value. */
+int apq__knob_exists(const char *name);
+
+/* Integers of a product config, read once. */
+typedef struct apq__gemm_knobs {
+  int p, q, tile_m, tile_n, tile_k, stages, warps_m, warps_n, min_blocks, split_k;
+  int swap, is_horner, is_shared, is_xor_op, is_staged, is_padded, is_bytes;
+  int x_tile, y_tile, x_warps, y_warps; /* sides of the mma: 16 rows, 8 columns */
+  int x_rows, y_rows;                   /* rows of a stage (bmma) */
+  int x_fragments, y_fragments;         /* accumulators of a warp, 16x8 each */
+  int threads, pitch, stage_bytes;
+} apq__gemm_knobs;
+
+apq__gemm_knobs apq__gemm_read(const apq__config *config);
+
+#endif

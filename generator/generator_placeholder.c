@@ -1,1 +1,0 @@
-typedef int generator_placeholder;

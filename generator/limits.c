@@ -1,0 +1,106 @@
+#include "generator.h"
+
+#include <string.h>
+
+#include "family_impl.h"
+#include "status.h"
+
+static int ceil_div(int a, int b) {
+  return (a + b - 1) / b;
+}
+
+/* Every refusal is one row: the first that is true is the reason. */
+typedef struct {
+  int is_true;
+  const char *reason;
+} refusal;
+
+static apq_status first_refusal(const refusal *rows, int count, apq_error *error) {
+  for (int i = 0; i < count; i++)
+    if (rows[i].is_true) return apq__fail(error, APQ_INFEASIBLE, "limits", "%s", rows[i].reason);
+  return APQ_OK;
+}
+
+/* Registers of a thread: accumulators, the fragments in flight, and addresses and loop state
+ * (counted in compiled kernels: 30 to 45). */
+static int estimate_registers(const apq__gemm_knobs *g) {
+  int fragments = g->is_bytes ? g->x_fragments * 16 + 12 : g->x_fragments * 8 + 8;
+  return g->x_fragments * g->y_fragments * 4 + fragments + 36;
+}
+
+/* k stages that one split at least would have to share. */
+static int k_stages(const apq__gemm_knobs *g, const apq__problem *problem) {
+  return ceil_div(ceil_div(problem->k, 128) * 128, g->tile_k);
+}
+
+static apq_status gemm_limits(const apq__config *config, const apq__problem *problem,
+                              const apq__target *target, apq__shape *shape, apq_error *error) {
+  apq__gemm_knobs g = apq__gemm_read(config);
+  int ring = g.stages * g.stage_bytes;
+  int tile = g.is_staged ? 4 * g.tile_m * (g.tile_n + (g.swap ? 4 : 8)) + 16 : 0;
+  int smem = ring > tile ? ring : tile;
+  int registers = estimate_registers(&g);
+  int is_split_rows = g.is_shared ? g.x_rows % (16 * g.x_warps) || g.y_rows % (8 * g.y_warps)
+                                  : g.x_tile % (16 * g.x_warps) || g.y_tile % (8 * g.y_warps);
+  long long xor_bound = problem ? (long long)((1 << g.p) - 1) * ((1 << g.q) - 1) * problem->k : 0;
+  const refusal rows[] = {
+      {g.x_tile % 16 || g.y_tile % 8, "the tile is not a multiple of the mma's 16x8"},
+      {is_split_rows, "the warps do not divide the tile into whole fragments"},
+      {g.is_shared && g.is_horner, "recombine=shared needs schedule=side"},
+      {g.is_shared && !g.is_staged, "recombine=shared needs store=staged"},
+      {g.split_k > 1 && !g.is_staged, "split_k needs store=staged"},
+      {g.threads > 1024, "more than 1024 threads a block"},
+      {!g.is_bytes && !g.is_xor_op && target->cc < 80, "no b1 AND before sm_80: use op=xor"},
+      {xor_bound >= 1ll << 32 && g.is_xor_op, "op=xor needs (2^p-1)(2^q-1)k below 2^32"},
+      {smem > target->smem_per_block, "too much shared memory for a block"},
+      {g.min_blocks * (smem + 1024) > target->smem_per_sm,
+       "min_blocks do not fit the shared memory of an SM"},
+      {g.min_blocks * g.threads > target->threads_per_sm,
+       "min_blocks do not fit the threads of an SM"},
+      {registers > 255, "too many registers a thread"},
+      {(long long)registers * g.threads * g.min_blocks > target->regs_per_sm,
+       "too many registers for an SM"},
+      {problem && g.split_k > 1 && g.split_k > k_stages(&g, problem),
+       "more splits than stages of k"},
+      {problem && (problem->p != g.p || problem->q != g.q), "the problem has other bits"},
+      {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
+       "the problem has another output type"},
+  };
+  apq_status status = first_refusal(rows, sizeof rows / sizeof rows[0], error);
+  if (status) return status;
+  *shape = (apq__shape){{0, 0, 0}, (unsigned)g.threads, (unsigned)smem, 0, 0, registers};
+  if (!problem) return APQ_OK;
+  size_t tiles = (size_t)ceil_div(problem->m, g.tile_m) * (size_t)ceil_div(problem->n, g.tile_n);
+  if (tiles > 0x7fffffff) return apq__fail(error, APQ_INFEASIBLE, "limits", "more than 2^31 tiles");
+  shape->grid[0] = (unsigned)tiles;
+  shape->grid[1] = (unsigned)g.split_k;
+  shape->grid[2] = 1;
+  if (g.split_k > 1) {
+    size_t partial = (size_t)g.split_k * (size_t)problem->m * (size_t)problem->n * 4;
+    shape->ticket_bytes = (tiles * 4 + 255) / 256 * 256;
+    shape->workspace_bytes = (partial + 255) / 256 * 256 + shape->ticket_bytes;
+  }
+  return APQ_OK;
+}
+
+static apq_status pack_limits(const apq__config *config, const apq__problem *problem,
+                              const apq__target *target, apq__shape *shape, apq_error *error) {
+  unsigned warps = (unsigned)apq__config_int(config, "warps", 1);
+  if (32 * warps > (unsigned)target->threads_per_sm)
+    return apq__fail(error, APQ_INFEASIBLE, "limits", "more threads than an SM has");
+  *shape = (apq__shape){{0, 0, 0}, 32 * warps, 12 * warps, 0, 0, 32};
+  if (problem) {
+    shape->grid[0] = (unsigned)problem->m;
+    shape->grid[1] = shape->grid[2] = 1;
+  }
+  return APQ_OK;
+}
+
+apq_status apq__config_limits(const apq__config *config, const apq__problem *problem,
+                              const apq__target *target, apq__shape *shape, apq_error *error) {
+  const char *name = apq__config_get(config, "family");
+  const apq__family *family = name ? apq__family_find(name) : NULL;
+  if (!family) return apq__fail(error, APQ_NOT_FOUND, "limits", "no family '%s'", name ? name : "");
+  return family->is_product ? gemm_limits(config, problem, target, shape, error)
+                            : pack_limits(config, problem, target, shape, error);
+}

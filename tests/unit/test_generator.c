@@ -1,0 +1,149 @@
+/* Families, completion, limits and generated sources. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "alloc.h"
+#include "generator.h"
+
+static apq__target target_of(const char *arch) {
+  apq__target target;
+  assert_int_equal(apq__target_emulated(arch, &target, NULL), APQ_OK);
+  return target;
+}
+
+static apq__config config_of(const char *text) {
+  apq__config config;
+  apq_error error = APQ_ERROR_INIT;
+  if (apq__config_parse(text, &config, &error) || apq__config_complete(&config, &error))
+    fail_msg("%s: %s", text, error.message);
+  return config;
+}
+
+static void every_family_declares_its_knobs(void **state) {
+  (void)state;
+  const char *names[] = {"bmma", "imma", "pack"};
+  for (size_t i = 0; i < 3; i++) {
+    const apq__family *family = apq__family_find(names[i]);
+    assert_non_null(family);
+    int count = 0;
+    const apq__knob_decl *knobs = apq__family_knobs(family, &count);
+    assert_true(count >= 4);
+    for (int k = 0; k < count; k++) {
+      int is_default_in_domain = 0;
+      for (int v = 0; v < knobs[k].value_count; v++)
+        is_default_in_domain |= strcmp(knobs[k].values[v], knobs[k].fallback) == 0;
+      if (!is_default_in_domain)
+        fail_msg("%s.%s: default not in its domain", names[i], knobs[k].name);
+      assert_true(strlen(knobs[k].doc) > 0);
+    }
+    assert_int_equal(strlen(apq__family_hash(family, 0)), 64);
+    assert_string_not_equal(apq__family_hash(family, 0), apq__family_hash(family, 1));
+  }
+  assert_null(apq__family_find("nosuch"));
+  assert_int_equal(apq__family_wants_bytes(apq__family_find("imma")), 1);
+  assert_int_equal(apq__family_wants_bytes(apq__family_find("bmma")), 0);
+  assert_int_equal(apq__family_is_product(apq__family_find("pack")), 0);
+}
+
+static void completion_names_what_is_wrong(void **state) {
+  (void)state;
+  const struct {
+    const char *text, *named;
+  } bad[] = {{"p=1", "family"},
+             {"family=nosuch", "nosuch"},
+             {"family=bmma,colour=1", "colour"},
+             {"family=bmma,tile_m=48", "tile_m=48"},
+             {"family=bmma,p=9", "p=9"}};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    apq__config config;
+    apq_error error = APQ_ERROR_INIT;
+    assert_int_equal(apq__config_parse(bad[i].text, &config, NULL), APQ_OK);
+    assert_int_not_equal(apq__config_complete(&config, &error), APQ_OK);
+    assert_non_null(strstr(error.message, bad[i].named));
+  }
+}
+
+static void limits_give_reasons(void **state) {
+  (void)state;
+  const struct {
+    const char *arch, *config, *reason;
+  } rows[] = {
+      {"sm_80", "family=bmma,tile_m=8", "multiple"},
+      {"sm_80", "family=bmma,tile_m=16,warps_m=2", "divide"},
+      {"sm_75", "family=bmma", "op=xor"},
+      {"sm_86",
+       "family=bmma,p=8,q=8,tile_m=256,tile_n=256,warps_m=8,warps_n=4,recombine=shared,store="
+       "staged",
+       "shared memory"},
+      {"sm_90a", "family=bmma,p=8,q=8", "registers"},
+      {"sm_90a", "family=bmma,schedule=horner,recombine=shared", "schedule"},
+      {"sm_90a", "family=imma,split_k=4", "staged"},
+      {"sm_90a", "family=imma,tile_m=256,tile_n=256,warps_m=8,warps_n=8", "threads"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    apq__target target = target_of(rows[i].arch);
+    apq__config config;
+    apq_error error = APQ_ERROR_INIT;
+    apq__shape shape;
+    assert_int_equal(apq__config_parse(rows[i].config, &config, NULL), APQ_OK);
+    assert_int_equal(apq__config_complete(&config, NULL), APQ_OK);
+    apq_status status = apq__config_limits(&config, NULL, &target, &shape, &error);
+    if (status != APQ_INFEASIBLE || !strstr(error.message, rows[i].reason))
+      fail_msg("%s on %s: %s", rows[i].config, rows[i].arch, error.message);
+  }
+}
+
+static void a_source_is_self_contained_and_resolved(void **state) {
+  (void)state;
+  apq__target target = target_of("sm_80");
+  target.emulated = 0;
+  apq__config config = config_of("family=bmma,p=3,q=2,layout=xor,tile_k=1024,store=staged");
+  char *source = NULL;
+  assert_int_equal(apq__generate(&config, &target, &source, NULL), APQ_OK);
+  assert_null(strstr(source, "#include"));
+  assert_null(strstr(source, "@knob"));
+  assert_null(strstr(source, "SCHEDULE_HORNER"));
+  assert_null(strstr(source, "LAYOUT =="));
+  assert_non_null(strstr(source, "#define P 3"));
+  assert_non_null(strstr(source, "family=bmma"));
+  assert_non_null(strstr(source, "chunk ^= (row & 1) << 2"));
+  assert_non_null(strstr(source, "m16n8k256"));
+  assert_null(strstr(source, "apq_next_pair(&lane->load_weight"));
+  apq__free(source);
+}
+
+static void a_default_exists_for_every_problem_and_arch(void **state) {
+  (void)state;
+  const int shapes[][3] = {
+      {1, 1, 1}, {17, 33, 129}, {1, 4096, 4096}, {4096, 4096, 4096}, {5, 40, 100000}};
+  for (int i = 0; apq__target_arch(i); i++) {
+    apq__target target = target_of(apq__target_arch(i));
+    for (int p = 1; p <= 8; p++)
+      for (int q = 1; q <= 8; q++)
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16};
+          apq__config config;
+          apq_error error = APQ_ERROR_INIT;
+          if (apq__default_config(&problem, &target, &config, &error))
+            fail_msg("%s p=%d q=%d: %s", target.arch, p, q, error.message);
+          double seconds = apq__config_cost(&config, &problem, &target);
+          assert_true(seconds > 0 && seconds < 10);
+        }
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_family_declares_its_knobs),
+      cmocka_unit_test(completion_names_what_is_wrong),
+      cmocka_unit_test(limits_give_reasons),
+      cmocka_unit_test(a_source_is_self_contained_and_resolved),
+      cmocka_unit_test(a_default_exists_for_every_problem_and_arch),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
