@@ -201,13 +201,16 @@ typedef struct apq_plan_desc {
   int bits;                   /* of the activations, 1 .. 8 */
   apq_format format;          /* of the activations */
   /* What `x` holds: F16, BF16 or F32 are quantized per token at run time (symmetric absmax for INT and
-   * BIPOLAR, asymmetric min/max with a zero point per token for UINT); CODES8 are taken as they are. */
+   * BIPOLAR, asymmetric min/max with a zero point per token for UINT); CODES8 are taken as they are, without
+   * the bits above `bits`. */
   apq_dtype input;
   /* What `y` holds: I32 is the exact integer product with zero points applied and no scales;
    * F16, BF16, F32 are  product * (scale_a[m] * scale_w[n]) + bias[n], each step rounded to float. */
   apq_dtype output;
   const float *input_scale; /* device, [m], CODES8 only: scale of each token; NULL means 1.0 */
-  const int32_t *input_zero; /* device, [m], CODES8 and UINT only; NULL means the format's */
+  /* device, [m], CODES8 and UINT only; NULL means the format's.  Each from 0 to 2^bits - 1: the check
+   * against overflow relies on it, and cannot see device memory. */
+  const int32_t *input_zero;
   const float *bias;         /* device, [n]; NULL means none; not with I32 */
 } apq_plan_desc;
 
@@ -216,8 +219,9 @@ APQ_API apq_status apq_plan_create(apq_context *context, const apq_plan_desc *de
                                    apq_error *error);
 APQ_API void apq_plan_destroy(apq_plan *plan);
 
-/* Chooses, and loads or compiles, the kernels for each of `count` token counts.  May take long; not to be called
- * while a stream is being captured. */
+/* Chooses, and loads or compiles, the kernels for each of `count` token counts; `apq_plan_run` takes exactly these counts.  Adds to
+ * what earlier calls prepared; on failure nothing is added.  May take long; not to be called while a stream is being
+ * captured.  May be called while other threads run the plan. */
 APQ_API apq_status apq_plan_prepare(apq_plan *plan, const int *m, int count, apq_error *error);
 
 /* Bytes of workspace `apq_plan_run` needs for `m` tokens; m must have been prepared (else 0). */
