@@ -1,0 +1,202 @@
+#include "cuda_impl.h"
+
+#include <elf.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "status.h"
+
+struct apq__kernel {
+  CUfunction function;
+  char *name;
+  int dynamic_smem; /* most that was asked for so far */
+  apq__kernel_info info;
+  apq__kernel *next;
+};
+
+struct apq__module {
+  CUmodule module;
+  apq__kernel *kernels;
+};
+
+enum {
+  ELF_MACHINE_CUDA = 190, /* EM_CUDA */
+  SMEM_WITHOUT_OPT_IN =
+      49152, /* CUDA C++ Programming Guide, "Shared Memory": above it a kernel must opt in */
+};
+
+static int range_fits(uint64_t offset, uint64_t length, size_t size) {
+  return offset <= size && length <= size - offset;
+}
+
+/* The driver takes no size and trusts the image; a cubin cut short on its way through a cache must
+ * not be read past its end. */
+static int is_whole_cubin(const void *image, size_t size) {
+  Elf64_Ehdr head;
+  if (size < sizeof head) return 0;
+  memcpy(&head, image, sizeof head);
+  if (memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64 ||
+      head.e_machine != ELF_MACHINE_CUDA)
+    return 0;
+  if (head.e_shentsize != sizeof(Elf64_Shdr) ||
+      !range_fits(head.e_shoff, (uint64_t)head.e_shnum * sizeof(Elf64_Shdr), size) ||
+      !range_fits(head.e_phoff, (uint64_t)head.e_phnum * head.e_phentsize, size))
+    return 0;
+  for (unsigned i = 0; i < head.e_shnum; i++) {
+    Elf64_Shdr section;
+    memcpy(&section, (const char *)image + head.e_shoff + i * sizeof section, sizeof section);
+    if (section.sh_type != SHT_NOBITS && !range_fits(section.sh_offset, section.sh_size, size))
+      return 0;
+  }
+  return 1;
+}
+
+apq_status apq__cuda_load(apq__device *device, const void *image, size_t size, apq__module **out,
+                          apq_error *error) {
+  *out = NULL;
+  if (!is_whole_cubin(image, size))
+    return apq__fail(error, APQ_CORRUPT, "device", "the image of %zu bytes is not a whole cubin",
+                     size);
+  apq__module *module = apq__calloc(1, sizeof *module);
+  if (!module) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "loading a cubin");
+  apq_status status = APQ__CUDA_RUN(device, error, ModuleLoadData, &module->module, image);
+  if (status) {
+    apq__error_prefix(error, "loading a cubin of %zu bytes on %s", size, device->target.name);
+    apq__free(module);
+    return status;
+  }
+  *out = module;
+  return APQ_OK;
+}
+
+static void free_kernel(apq__kernel *kernel) {
+  apq__free(kernel->name);
+  apq__free(kernel);
+}
+
+void apq__cuda_unload(apq__device *device, apq__module *module) {
+  if (!module) return;
+  (void)APQ__CUDA_RUN(device, NULL, ModuleUnload, module->module);
+  while (module->kernels) {
+    apq__kernel *next = module->kernels->next;
+    free_kernel(module->kernels);
+    module->kernels = next;
+  }
+  apq__free(module);
+}
+
+static apq_status read_info(apq__device *device, apq__kernel *kernel, apq_error *error) {
+  const struct {
+    CUfunction_attribute attribute;
+    int *value;
+  } rows[] = {
+      {CU_FUNC_ATTRIBUTE_NUM_REGS, &kernel->info.registers},
+      {CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, &kernel->info.local_bytes},
+      {CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &kernel->info.static_smem_bytes},
+      {CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, &kernel->info.max_threads},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    apq_status status = APQ__CUDA_RUN(device, error, FuncGetAttribute, rows[i].value,
+                                      rows[i].attribute, kernel->function);
+    if (status) return status;
+  }
+  return APQ_OK;
+}
+
+static apq_status make_kernel(apq__device *device, apq__module *module, const char *name,
+                              apq__kernel **out, apq_error *error) {
+  apq__kernel *kernel = apq__calloc(1, sizeof *kernel);
+  if (!kernel) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "kernel '%s'", name);
+  apq_status status = APQ_OK;
+  kernel->name = apq__strdup(name);
+  if (!kernel->name) status = apq__fail(error, APQ_OUT_OF_MEMORY, "device", "kernel '%s'", name);
+  if (!status)
+    status =
+        APQ__CUDA_RUN(device, error, ModuleGetFunction, &kernel->function, module->module, name);
+  if (!status) status = read_info(device, kernel, error);
+  if (status) {
+    free_kernel(kernel);
+    return status;
+  }
+  kernel->next = module->kernels;
+  module->kernels = kernel;
+  *out = kernel;
+  return APQ_OK;
+}
+
+/* Opts in to `bytes` of dynamic shared memory and asks for as much of the L1 as the blocks that fit
+ * an SM need: the driver's default leaves room for one block only in some cases, and all of it
+ * would take the L1 from kernels that read global memory directly. */
+static apq_status reserve_smem(apq__device *device, const apq__kernel *kernel, int bytes,
+                               apq_error *error) {
+  const apq__cuda_device *cuda = apq__cuda_of(device);
+  const apq__target *target = &device->target;
+  int block_bytes = bytes + kernel->info.static_smem_bytes;
+  apq_status status = APQ_OK;
+  if (block_bytes > SMEM_WITHOUT_OPT_IN)
+    status = APQ__CUDA_RUN(device, error, FuncSetAttribute, kernel->function,
+                           CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
+  if (status || block_bytes == 0) return status;
+  int blocks = 0;
+  status = APQ__CUDA_RUN(device, error, OccupancyMaxActiveBlocks, &blocks, kernel->function,
+                         kernel->info.max_threads, (size_t)bytes);
+  if (status) return status;
+  int64_t wanted = (int64_t)(blocks > 0 ? blocks : 1) * (block_bytes + cuda->reserved_smem);
+  int64_t percent = (wanted * 100 + target->smem_per_sm - 1) / target->smem_per_sm;
+  return APQ__CUDA_RUN(device, error, FuncSetAttribute, kernel->function,
+                       CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+                       percent > 100 ? 100 : (int)percent);
+}
+
+static apq_status find_kernel(apq__device *device, apq__module *module, const char *name,
+                              size_t smem_bytes, apq__kernel **out, apq_error *error) {
+  const apq__target *target = &device->target;
+  apq__kernel *kernel = module->kernels;
+  while (kernel && strcmp(kernel->name, name) != 0) kernel = kernel->next;
+  apq_status status = kernel ? APQ_OK : make_kernel(device, module, name, &kernel, error);
+  if (status) return status;
+  size_t block_bytes = smem_bytes + (size_t)kernel->info.static_smem_bytes;
+  if (smem_bytes > (size_t)target->smem_per_block || block_bytes > (size_t)target->smem_per_block)
+    return apq__fail(error, APQ_INFEASIBLE, "device",
+                     "a block needs %zu bytes of shared memory, %s has %d", block_bytes,
+                     target->name, target->smem_per_block);
+  /* A function has one limit, so two users of one kernel get the larger. */
+  if ((int)smem_bytes > kernel->dynamic_smem || !kernel->dynamic_smem)
+    status = reserve_smem(device, kernel, (int)smem_bytes, error);
+  if (status) return status;
+  if ((int)smem_bytes > kernel->dynamic_smem) kernel->dynamic_smem = (int)smem_bytes;
+  *out = kernel;
+  return APQ_OK;
+}
+
+apq_status apq__cuda_kernel(apq__device *device, apq__module *module, const char *name,
+                            size_t smem_bytes, apq__kernel **out, apq__kernel_info *info,
+                            apq_error *error) {
+  apq__cuda_device *cuda = apq__cuda_of(device);
+  *out = NULL;
+  pthread_mutex_lock(&cuda->functions);
+  apq_status status = find_kernel(device, module, name, smem_bytes, out, error);
+  pthread_mutex_unlock(&cuda->functions);
+  if (status)
+    apq__error_prefix(error, "kernel '%s'", name);
+  else if (info)
+    *info = (*out)->info;
+  return status;
+}
+
+apq_status apq__cuda_launch(apq__device *device, const apq__launch *launch, void *stream,
+                            apq_error *error) {
+  size_t size = launch->args_size;
+  /* The driver only reads the arguments; its interface lacks the const. */
+  void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(uintptr_t)launch->args,
+                   CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END};
+  apq_status status = APQ__CUDA_RUN(device, error, LaunchKernel, launch->kernel->function,
+                                    launch->grid[0], launch->grid[1], launch->grid[2],
+                                    launch->threads, 1, 1, launch->smem_bytes, stream, NULL, extra);
+  if (status)
+    apq__error_prefix(error,
+                      "kernel '%s', grid %u x %u x %u, %u threads, %u bytes of shared memory",
+                      launch->kernel->name, launch->grid[0], launch->grid[1], launch->grid[2],
+                      launch->threads, launch->smem_bytes);
+  return status;
+}

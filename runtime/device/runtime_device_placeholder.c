@@ -1,1 +1,0 @@
-typedef int runtime_device_placeholder;

@@ -1,1 +1,0 @@
-typedef int runtime_jit_placeholder;
