@@ -1,4 +1,5 @@
-/* What the runtime's tests share: a context on the emulated device, random data, and a product with its reference. */
+/* What the runtime's tests share: a context on the emulated device, random data, and a product with
+ * its reference. */
 #ifndef RUNTIME_FIXTURE_H
 #define RUNTIME_FIXTURE_H
 
@@ -24,13 +25,14 @@
     apq_error check_error = APQ_ERROR_INIT;                                                        \
     apq_error *const error = &check_error;                                                         \
     if (call)                                                                                      \
-      fail_msg("%s: %s: %s: %s\n%s", #call, apq_status_name(error->status), error->stage,         \
+      fail_msg("%s: %s: %s: %s\n%s", #call, apq_status_name(error->status), error->stage,          \
                error->message, error->log ? error->log : "");                                      \
   } while (0)
 
-/* Objects compiled by one run of the tests serve the next.  No database lives there. */
+/* The runtime's tests share their kernels, and one run of the tests serves the next.  No database
+ * lives there. */
 static inline void use_test_cache(void) {
-  setenv("APQ_CACHE_DIR", APQ_BINARY_DIR "/test-cache", 1);
+  setenv("APQ_CACHE_DIR", APQ_BINARY_DIR "/tests/cache/runtime", 1);
   unsetenv("APQ_DB");
 }
 
@@ -130,14 +132,15 @@ static inline void *make_operand(apq_dtype type, apq_format format, int bits, in
 
 static inline product_data make_data(const product_case *c, uint64_t seed) {
   const int padding = c->with & WITH_PADDING ? 3 : 0;
-  product_data d = {.c = *c, .w_ld = c->k + padding, .x_ld = c->k + padding, .y_ld = c->n + padding};
+  product_data d = {
+      .c = *c, .w_ld = c->k + padding, .x_ld = c->k + padding, .y_ld = c->n + padding};
   if (c->with & WITH_W_SCALE) d.w_scale = random_floats(c->n, &seed);
   if (c->with & WITH_W_ZERO) d.w_zero = random_zeros(c->n, c->p, &seed);
   if (c->with & WITH_A_SCALE) d.a_scale = random_floats(c->m, &seed);
   if (c->with & WITH_A_ZERO) d.a_zero = random_zeros(c->m, c->q, &seed);
   if (c->with & WITH_BIAS) d.bias = random_floats(c->n, &seed);
-  d.w = make_operand(c->w_type, c->w_format, c->p, c->n, c->k, d.w_ld, &seed, &d.w_codes, &d.w_scale,
-                     &d.w_zero, &d.w_sum);
+  d.w = make_operand(c->w_type, c->w_format, c->p, c->n, c->k, d.w_ld, &seed, &d.w_codes,
+                     &d.w_scale, &d.w_zero, &d.w_sum);
   d.x = make_operand(c->input, c->a_format, c->q, c->m, c->k, d.x_ld, &seed, &d.a_codes, &d.a_scale,
                      &d.a_zero, &d.a_sum);
   d.y_bytes = (size_t)(c->m * d.y_ld) * apq__dtype_bytes(c->output);
@@ -236,10 +239,10 @@ static inline void expect_result(const product_run *r, const product_data *d) {
     if (memcmp(got + i, expected + i, size) != 0) {
       char text[4096];
       apq_plan_explain(r->plan, c->m, text, sizeof text);
-      fail_msg("W%dA%d %dx%dx%d %s x %s, %s to %s, options %u: element %zu of rows of %lld\n%s", c->p, c->q,
-               c->m, c->n, c->k, apq_format_name(c->w_format), apq_format_name(c->a_format),
-               apq_dtype_name(c->input), apq_dtype_name(c->output), c->with, i / size,
-               (long long)d->y_ld, text);
+      fail_msg("W%dA%d %dx%dx%d %s x %s, %s to %s, options %u: element %zu of rows of %lld\n%s",
+               c->p, c->q, c->m, c->n, c->k, apq_format_name(c->w_format),
+               apq_format_name(c->a_format), apq_dtype_name(c->input), apq_dtype_name(c->output),
+               c->with, i / size, (long long)d->y_ld, text);
     }
   apq__free(got);
   apq__free(expected);

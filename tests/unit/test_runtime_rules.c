@@ -1,12 +1,22 @@
-/* What the public interface refuses, and what it promises about preparing, capturing and threads. */
+/* What the public interface refuses, and what it promises about preparing, capturing and threads.
+ */
 #include "runtime_fixture.h"
 
 #include <pthread.h>
 
 #include "context.h"
 
-static const product_case usual = {
-    2, 2, 9, 20, 150, APQ_FORMAT_INT, APQ_FORMAT_UINT, APQ_DTYPE_CODES8, APQ_DTYPE_CODES8, APQ_DTYPE_F32, 0};
+static const product_case usual = {2,
+                                   2,
+                                   9,
+                                   20,
+                                   150,
+                                   APQ_FORMAT_INT,
+                                   APQ_FORMAT_UINT,
+                                   APQ_DTYPE_CODES8,
+                                   APQ_DTYPE_CODES8,
+                                   APQ_DTYPE_F32,
+                                   0};
 
 typedef struct fixture {
   apq_context *context;
@@ -42,7 +52,7 @@ static int tear_down(void **state) {
     apq_error *const error = &refusal;                                                             \
     apq_status status = call;                                                                      \
     if (status != (expected) || refusal.status != (expected) || !strstr(refusal.message, word))    \
-      fail_msg("%s: %s: '%s'", #call, apq_status_name(status), refusal.message);                  \
+      fail_msg("%s: %s: '%s'", #call, apq_status_name(status), refusal.message);                   \
     apq_error_clear(&refusal);                                                                     \
   } while (0)
 
@@ -171,8 +181,12 @@ static void products_that_could_wrap_are_refused(void **state) {
   const int fits = 33025, wraps = 33026;
   uint8_t *codes = apq__calloc((size_t)wraps, 1);
   for (int k = fits; k <= wraps; k++) {
-    const apq_weights_desc matrix = {
-        .n = 1, .k = k, .bits = 8, .format = APQ_FORMAT_UINT, .dtype = APQ_DTYPE_CODES8, .data = codes};
+    const apq_weights_desc matrix = {.n = 1,
+                                     .k = k,
+                                     .bits = 8,
+                                     .format = APQ_FORMAT_UINT,
+                                     .dtype = APQ_DTYPE_CODES8,
+                                     .data = codes};
     apq_weights *weights = NULL;
     apq_plan *plan = NULL;
     CHECK(apq_weights_create(f->context, &matrix, &weights, error));
@@ -307,8 +321,8 @@ static void many_threads_run_one_plan_while_it_is_prepared(void **state) {
     poison_result(&w->run, &f->data);
   }
   for (int i = 0; i <= THREADS; i++)
-    assert_int_equal(pthread_create(&threads[i], NULL, i < THREADS ? run_many : prepare_many,
-                                    &workers[i]), 0);
+    assert_int_equal(
+        pthread_create(&threads[i], NULL, i < THREADS ? run_many : prepare_many, &workers[i]), 0);
   for (int i = 0; i <= THREADS; i++) pthread_join(threads[i], NULL);
   CHECK(apq_synchronize(f->context, NULL, error));
   for (int i = 0; i <= THREADS; i++) {
@@ -330,9 +344,15 @@ static void expect_lines(const char *text, const char *const *lines) {
 static void explanations_name_the_choice(void **state) {
   fixture *f = *state;
   char text[4096], small[10];
-  static const char *const prepared[] = {
-      "problem: k=150,m=9,n=20,out=f32,p=2,q=2\n", "device: emu:sm_80", "source: model\n",
-      "us modelled\n", "kernel: family=", "pack: family=pack", "workspace: ", "loaded from: ", NULL};
+  static const char *const prepared[] = {"problem: k=150,m=9,n=20,out=f32,p=2,q=2\n",
+                                         "device: emu:sm_80",
+                                         "source: model\n",
+                                         "us modelled\n",
+                                         "kernel: family=",
+                                         "pack: family=pack",
+                                         "workspace: ",
+                                         "loaded from: ",
+                                         NULL};
   size_t length = apq_plan_explain(f->run.plan, usual.m, text, sizeof text);
   assert_int_equal(length, strlen(text));
   expect_lines(text, prepared);
@@ -350,8 +370,9 @@ static void explanations_name_the_choice(void **state) {
 static void descriptions_name_device_and_databases(void **state) {
   fixture *f = *state;
   char text[4096];
-  static const char *const lines[] = {"device: emu:sm_80 (sm_80", "emulated", "compiler: ", "no-such.db",
-                                      "not read: ", "winners: 0 for this GPU", "kernels loaded: ", NULL};
+  static const char *const lines[] = {
+      "device: emu:sm_80 (sm_80", "emulated",         "compiler: ", "no-such.db", "not read: ",
+      "winners: 0 for this GPU",  "kernels loaded: ", NULL};
   assert_int_equal(apq_context_describe(f->context, text, sizeof text), strlen(text));
   expect_lines(text, lines);
 }
