@@ -29,14 +29,14 @@
                error->message, error->log ? error->log : "");                                      \
   } while (0)
 
-/* The runtime's tests share their kernels, and one run of the tests serves the next.  No database
- * lives there. */
-static inline void use_test_cache(void) {
-  setenv("APQ_CACHE_DIR", APQ_BINARY_DIR "/tests/cache/runtime", 1);
+/* The runtime's tests share a folder of compiled kernels, and one run of the tests serves the next.
+ */
+static inline void use_cache(const char *folder) {
+  setenv("APQ_CACHE_DIR", folder, 1);
   unsetenv("APQ_DB");
 }
 
-static inline apq_context *open_emulated(const char *device, const char *database) {
+static inline apq_context *open_device(const char *device, const char *database) {
   apq_context *context = NULL;
   const apq_context_options options = {.device = device, .database = database};
   CHECK(apq_context_open(&options, &context, error));

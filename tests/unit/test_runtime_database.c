@@ -153,14 +153,14 @@ static const char *const by_model[] = {"source: model\n", NULL};
 
 static int fresh(void **state) {
   (void)state;
-  use_test_cache();
+  use_cache(APQ_BINARY_DIR "/tests/cache/runtime");
   remove_database();
   return 0;
 }
 
 static void a_missing_database_leaves_the_model(void **state) {
   (void)state;
-  apq_context *context = open_emulated("emu:sm_80", PATH);
+  apq_context *context = open_device("emu:sm_80", PATH);
   expect_described(context, "database: " PATH "; not read: ");
   expect_product(context, by_model);
   apq_context_close(context);
@@ -169,7 +169,7 @@ static void a_missing_database_leaves_the_model(void **state) {
 static void a_damaged_database_leaves_the_model(void **state) {
   (void)state;
   write_text(PATH, "SQLite format 3 but not really, only some text that begins like one.");
-  apq_context *context = open_emulated("emu:sm_80", PATH);
+  apq_context *context = open_device("emu:sm_80", PATH);
   expect_described(context, "not read: ");
   expect_product(context, by_model);
   apq_context_close(context);
@@ -185,7 +185,7 @@ static void a_damaged_database_leaves_the_model(void **state) {
   memset(bytes + 4096, 0x5a, size - 4096);
   CHECK(apq__write_file(PATH, bytes, size, error));
   apq__free(bytes);
-  context = open_emulated("emu:sm_80", PATH);
+  context = open_device("emu:sm_80", PATH);
   expect_described(context, "not read: ");
   expect_product(context, by_model);
   apq_context_close(context);
@@ -194,7 +194,7 @@ static void a_damaged_database_leaves_the_model(void **state) {
 static void a_folder_in_its_place_leaves_the_model(void **state) {
   (void)state;
   CHECK(apq__make_dirs(FOLDER "/folder", error));
-  apq_context *context = open_emulated("emu:sm_80", FOLDER "/folder");
+  apq_context *context = open_device("emu:sm_80", FOLDER "/folder");
   expect_described(context, "not read: ");
   expect_product(context, by_model);
   apq_context_close(context);
@@ -205,7 +205,7 @@ static void an_exact_winner_is_used(void **state) {
   apq__db *db = open_for_writing();
   add_winner(db, SPLIT, usual.m, (row_options){0});
   apq__db_close(db);
-  apq_context *context = open_emulated("emu:sm_80", PATH);
+  apq_context *context = open_device("emu:sm_80", PATH);
   expect_described(context, "1 winners read");
   expect_described(context, "winners: 1 for this GPU, 0 for others");
   static const char *const parts[] = {"source: exact\n", "split_k=4", "time: 1.000 us modelled\n",
@@ -219,7 +219,7 @@ static void a_near_winner_is_used(void **state) {
   apq__db *db = open_for_writing();
   add_winner(db, SPLIT, usual.m + 5, (row_options){0});
   apq__db_close(db);
-  apq_context *context = open_emulated("emu:sm_80", PATH);
+  apq_context *context = open_device("emu:sm_80", PATH);
   static const char *const parts[] = {"source: nearest\n", "split_k=4", "m=45", NULL};
   expect_product(context, parts);
   apq_context_close(context);
@@ -230,7 +230,7 @@ static void a_stale_winner_is_counted_and_ignored(void **state) {
   apq__db *db = open_for_writing();
   add_winner(db, SPLIT, usual.m, (row_options){.is_stale = 1});
   apq__db_close(db);
-  apq_context *context = open_emulated("emu:sm_80", PATH);
+  apq_context *context = open_device("emu:sm_80", PATH);
   expect_described(context, "winners: 0 for this GPU, 0 for others of its arch; 1 stale");
   expect_product(context, by_model);
   apq_context_close(context);
@@ -242,12 +242,12 @@ static void the_environment_names_the_database(void **state) {
   add_winner(db, SPLIT, usual.m, (row_options){0});
   apq__db_close(db);
   setenv("APQ_DB", PATH, 1);
-  apq_context *context = open_emulated("emu:sm_80", NULL);
+  apq_context *context = open_device("emu:sm_80", NULL);
   expect_described(context, "database: " PATH ", 1 winners read");
   apq_context_close(context);
   unsetenv("APQ_DB");
   setenv("APQ_CACHE_DIR", FOLDER, 1);
-  context = open_emulated("emu:sm_80", NULL);
+  context = open_device("emu:sm_80", NULL);
   expect_described(context, "user database: " PATH ", 1 winners read");
   expect_described(context, "system database: ");
   apq_context_close(context);
@@ -262,7 +262,7 @@ static void a_stored_object_is_loaded(void **state) {
   add_winner(db, SPLIT, usual.m, (row_options){.artifact = id});
   add_pack_object(db);
   apq__db_close(db);
-  apq_context *context = open_emulated("emu:sm_80", PATH);
+  apq_context *context = open_device("emu:sm_80", PATH);
   static const char *const parts[] = {"source: exact\n", "loaded from: database; pack: database\n",
                                       NULL};
   expect_product(context, parts);
@@ -271,7 +271,7 @@ static void a_stored_object_is_loaded(void **state) {
   /* And needs no compiler. */
   setenv("APQ_CC", "/nonexistent/cc", 1);
   setenv("APQ_CACHE_DIR", FOLDER "/nothing-compiled", 1);
-  context = open_emulated("emu:sm_80", PATH);
+  context = open_device("emu:sm_80", PATH);
   expect_product(context, parts);
   apq_context_close(context);
   unsetenv("APQ_CC");
@@ -285,7 +285,7 @@ static void a_damaged_object_is_compiled_again(void **state) {
   CHECK(apq__db_add_artifact(db, id, "sm_80", "cc", garbage, sizeof garbage, error));
   add_winner(db, SPLIT, usual.m, (row_options){.artifact = id});
   apq__db_close(db);
-  apq_context *context = open_emulated("emu:sm_80", PATH);
+  apq_context *context = open_device("emu:sm_80", PATH);
   static const char *const parts[] = {"source: exact\n", "split_k=4", NULL};
   expect_product(context, parts);
   char text[4096];
@@ -297,7 +297,7 @@ static void nothing_to_compile_with_is_told(void **state) {
   (void)state;
   setenv("APQ_CC", "/nonexistent/cc", 1);
   setenv("APQ_CACHE_DIR", FOLDER "/nothing-compiled", 1);
-  apq_context *context = open_emulated("emu:sm_80", PATH);
+  apq_context *context = open_device("emu:sm_80", PATH);
   product_data data = make_data(&usual, 11);
   apq_weights *weights = make_weights(context, &data);
   apq_plan *plan = NULL;

@@ -180,7 +180,7 @@ static void open_and_close_leave_nothing(void **state) {
 
 static int install(void **state) {
   (void)state;
-  use_test_cache();
+  use_cache(APQ_BINARY_DIR "/tests/cache/runtime");
   return failing_install(&count) != APQ_OK;
 }
 

@@ -27,8 +27,8 @@ typedef struct fixture {
 
 static int set_up(void **state) {
   static fixture f;
-  use_test_cache();
-  f.context = open_emulated("emu:sm_80", APQ_BINARY_DIR "/no-such.db");
+  use_cache(APQ_BINARY_DIR "/tests/cache/runtime");
+  f.context = open_device("emu:sm_80", APQ_BINARY_DIR "/no-such.db");
   f.data = make_data(&usual, 1);
   f.weights = make_weights(f.context, &f.data);
   f.run = start_run(f.context, f.weights, &f.data);
@@ -168,7 +168,7 @@ static void bad_plans_are_refused_by_field(void **state) {
             apq_plan_create(f->context, &rows[i].desc, &plan, error));
     assert_null(plan);
   }
-  apq_context *other = open_emulated("emu:sm_80", APQ_BINARY_DIR "/no-such.db");
+  apq_context *other = open_device("emu:sm_80", APQ_BINARY_DIR "/no-such.db");
   const apq_plan_desc desc = {.weights = w, .bits = 2, .input = C, .output = F};
   apq_plan *plan = NULL;
   REFUSES(APQ_INVALID_ARGUMENT, "another context", apq_plan_create(other, &desc, &plan, error));
