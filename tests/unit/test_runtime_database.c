@@ -17,8 +17,8 @@
 
 /* The winner is one that the cost model never chooses: it has splits of k. */
 #define SPLIT                                                                                      \
-  "family=bmma,p=2,q=2,out=i32,tile_m=32,tile_n=32,tile_k=256,warps_m=2,warps_n=2,stages=2,"       \
-  "split_k=4,store=staged"
+  "family=bmma,p=2,q=2,out=i32,tile_m=32,tile_n=32,tile_k=512,warps_m=2,warps_n=2,stages=2,"       \
+  "split_k=2,store=staged"
 
 static const product_case usual = {2,
                                    2,
@@ -208,7 +208,7 @@ static void an_exact_winner_is_used(void **state) {
   apq_context *context = open_device("emu:sm_80", PATH);
   expect_described(context, "1 winners read");
   expect_described(context, "winners: 1 for this GPU, 0 for others");
-  static const char *const parts[] = {"source: exact\n", "split_k=4", "time: 1.000 us modelled\n",
+  static const char *const parts[] = {"source: exact\n", "split_k=2", "time: 1.000 us modelled\n",
                                       "burst", NULL};
   expect_product(context, parts);
   apq_context_close(context);
@@ -220,7 +220,7 @@ static void a_near_winner_is_used(void **state) {
   add_winner(db, SPLIT, usual.m + 5, (row_options){0});
   apq__db_close(db);
   apq_context *context = open_device("emu:sm_80", PATH);
-  static const char *const parts[] = {"source: nearest\n", "split_k=4", "m=45", NULL};
+  static const char *const parts[] = {"source: nearest\n", "split_k=2", "m=45", NULL};
   expect_product(context, parts);
   apq_context_close(context);
 }
@@ -286,7 +286,7 @@ static void a_damaged_object_is_compiled_again(void **state) {
   add_winner(db, SPLIT, usual.m, (row_options){.artifact = id});
   apq__db_close(db);
   apq_context *context = open_device("emu:sm_80", PATH);
-  static const char *const parts[] = {"source: exact\n", "split_k=4", NULL};
+  static const char *const parts[] = {"source: exact\n", "split_k=2", NULL};
   expect_product(context, parts);
   char text[4096];
   apq_context_describe(context, text, sizeof text);
