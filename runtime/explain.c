@@ -74,15 +74,18 @@ static const char *time_kind(int modelled) {
 static void explain_choice(apq__text *text, const apq__choice *choice) {
   char key[APQ__KEY_MAX];
   const apq__tuned *tuned = choice->tuned;
-  const int is_exact = choice->source == APQ__SOURCE_EXACT;
+  double seconds = choice->modelled_seconds;
+  int is_modelled = 1;
   apq__text_add(text, "source: %s\n", apq__source_name(choice->source));
   if (tuned)
     apq__text_add(text, "tuned: %s on %s, median %.3f us %s, %s\n",
                   apq__problem_key(&tuned->problem, key), tuned->gpu, tuned->seconds * 1e6,
                   time_kind(tuned->modelled), tuned->objective);
-  apq__text_add(text, "time: %.3f us %s\n",
-                1e6 * (is_exact ? tuned->seconds : choice->modelled_seconds),
-                time_kind(!is_exact || tuned->modelled));
+  if (tuned && choice->source == APQ__SOURCE_EXACT) {
+    seconds = tuned->seconds;
+    is_modelled = tuned->modelled;
+  }
+  apq__text_add(text, "time: %.3f us %s\n", 1e6 * seconds, time_kind(is_modelled));
   apq__text_add(text, "kernel: %s\n", apq__config_key(&choice->config, key));
 }
 

@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,10 +109,13 @@ static apq_status prepare_one(const apq_plan *plan, int m, apq__entry **out, apq
   int count = 0;
   apq__entry *entry = apq__calloc(1, sizeof *entry);
   apq__choice *choice = apq__calloc(APQ__CHOICES_MAX, sizeof *choice);
-  apq_status status = entry && choice ? APQ_OK : no_memory(error);
-  if (!status)
-    status = apq__dispatch(&plan->context->winners, &problem, apq__context_target(plan->context),
-                           choice, &count, error);
+  if (!entry || !choice) {
+    apq__free(entry);
+    apq__free(choice);
+    return no_memory(error);
+  }
+  apq_status status = apq__dispatch(&plan->context->winners, &problem,
+                                    apq__context_target(plan->context), choice, &count, error);
   if (!status) status = load_first(plan, m, choice, count, entry, error);
   apq__free(choice);
   if (status) {
@@ -140,20 +144,20 @@ static int holds(apq__entry *const *entry, int count, int m) {
 static apq_status extend(apq_plan *plan, const int *m, int count, apq_error *error) {
   apq__entry_table *old = atomic_load(&plan->table);
   const int old_count = old ? old->count : 0;
+  const size_t slot = sizeof(apq__entry *);
   apq_status status = APQ_OK;
-  apq__entry_table *table =
-      apq__calloc(1, sizeof *table + (size_t)(old_count + count) * sizeof table->entry[0]);
+  apq__entry_table *table = apq__calloc(1, sizeof *table + (size_t)(old_count + count) * slot);
   if (!table) return no_memory(error);
   table->previous = old;
   table->count = old_count;
-  if (old) memcpy(table->entry, old->entry, (size_t)old_count * sizeof table->entry[0]);
+  if (old) memcpy(table->entry, old->entry, (size_t)old_count * slot);
   for (int i = 0; i < count && !status; i++) {
     if (holds(table->entry, table->count, m[i])) continue;
     status = prepare_one(plan, m[i], &table->entry[table->count], error);
     if (!status) table->count++;
   }
   if (!status && table->count > old_count) {
-    qsort(table->entry, (size_t)table->count, sizeof table->entry[0], compare_entries);
+    qsort(table->entry, (size_t)table->count, slot, compare_entries);
     atomic_store_explicit(&plan->table, table, memory_order_release);
     return APQ_OK;
   }
@@ -173,10 +177,12 @@ apq_status apq_plan_prepare(apq_plan *plan, const int *m, int count, apq_error *
   if (count == 0) return APQ_OK;
   status = apq__check_pointer(m, "m", error);
   if (status) return status;
-  for (int i = 0; i < count; i++)
-    if (m[i] < 1)
-      return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "m[%d]=%d: must be at least 1", i,
-                       m[i]);
+  for (int i = 0; i < count && !status; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "m[%d]", i);
+    status = apq__check_dimension(m[i], name, error);
+  }
+  if (status) return status;
   pthread_mutex_lock(&plan->lock);
   status = extend(plan, m, count, error);
   pthread_mutex_unlock(&plan->lock);

@@ -1,4 +1,5 @@
-/* Products through the public interface equal the CPU reference to the last bit, on the first GPU. */
+/* Products through the public interface equal the CPU reference to the last bit, on the first GPU.
+ */
 #include "runtime_cases.h"
 
 int main(void) {

@@ -58,15 +58,16 @@ static apq__db *open_for_writing(void) {
   return db;
 }
 
-static void add_winner(apq__db *db, const char *config, int m, row_options options) {
+static void add_winner(apq__db *db, const char *text, int m, row_options options) {
   const apq__target target = emulated_target();
   apq__environment environment = {.sm_count = target.sm_count, .emulated = 1};
   snprintf(environment.gpu, sizeof environment.gpu, "%s", target.name);
   snprintf(environment.arch, sizeof environment.arch, "%s", target.arch);
   snprintf(environment.driver, sizeof environment.driver, "emu");
   snprintf(environment.compiler, sizeof environment.compiler, "cc");
-  const apq__problem problem = {usual.p, usual.q, m, usual.n, usual.k, usual.output};
-  apq__variant variant = {.config = complete(config)};
+  apq__variant variant = {.config = complete(text)};
+  apq__problem problem = {usual.p, usual.q, m, usual.n, usual.k, usual.output};
+  assert_true(apq__dtype_parse(apq__config_get(&variant.config, "out"), &problem.out));
   const apq__family *family = apq__family_find(apq__config_get(&variant.config, "family"));
   snprintf(variant.hash, sizeof variant.hash, "%s", apq__family_hash(family, 1));
   if (options.is_stale) variant.hash[0] = variant.hash[0] == '0' ? '1' : '0';
@@ -102,10 +103,10 @@ static void add_object(apq__db *db, const apq__config *config, const char *id) {
 static void add_pack_object(apq__db *db) {
   const apq__target target = emulated_target();
   apq__config config;
-  char id[65];
+  char *cache = apq__cache_dir();
   CHECK(apq__pack_config(usual.input, usual.q, 0, &config, error));
-  CHECK(apq__artifact_id(&config, &target, id, error));
-  add_object(db, &config, id);
+  CHECK(apq__artifact_store(db, &config, &target, cache, error));
+  apq__free(cache);
 }
 
 static void remove_database(void) {
@@ -131,8 +132,8 @@ static void expect_described(apq_context *context, const char *part) {
 }
 
 /* The product with this context is right, and its explanation has these parts. */
-static void expect_product(apq_context *context, const char *const *parts) {
-  product_data data = make_data(&usual, 11);
+static void expect_case(apq_context *context, const product_case *c, const char *const *parts) {
+  product_data data = make_data(c, 11);
   apq_weights *weights = make_weights(context, &data);
   product_run run = start_run(context, weights, &data);
   for (int i = 0; i < 2; i++) { /* twice: what the first leaves in the workspace must not matter */
@@ -142,11 +143,15 @@ static void expect_product(apq_context *context, const char *const *parts) {
     expect_result(&run, &data);
   }
   char text[4096];
-  apq_plan_explain(run.plan, usual.m, text, sizeof text);
+  apq_plan_explain(run.plan, c->m, text, sizeof text);
   for (; *parts; parts++) expect_in(text, *parts);
   end_run(&run);
   apq_weights_destroy(weights);
   free_data(&data);
+}
+
+static void expect_product(apq_context *context, const char *const *parts) {
+  expect_case(context, &usual, parts);
 }
 
 static const char *const by_model[] = {"source: model\n", NULL};
@@ -212,6 +217,38 @@ static void an_exact_winner_is_used(void **state) {
                                       "burst", NULL};
   expect_product(context, parts);
   apq_context_close(context);
+}
+
+/* A kernel of either form of activations, after each quantizer. */
+static void winners_of_both_forms_take_quantized_inputs(void **state) {
+  (void)state;
+  static const struct {
+    const char *config;
+    product_case c;
+    const char *parts[3];
+  } rows[] = {
+      {"family=bmma,p=2,q=2,out=f16,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
+       {2, 2, 40, 36, 1000, APQ_FORMAT_INT, APQ_FORMAT_UINT, APQ_DTYPE_CODES8, APQ_DTYPE_F32,
+        APQ_DTYPE_F16, WITH_BIAS | WITH_PADDING},
+       {"source: exact\n", "pack: family=pack,form=planes,q=2,src=f32", NULL}},
+      {"family=bmma,p=2,q=2,out=f16,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
+       {2, 2, 40, 36, 1000, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, APQ_DTYPE_F32, APQ_DTYPE_BF16,
+        APQ_DTYPE_F16, 0},
+       {"source: exact\n", "pack: family=pack,form=planes,q=2,src=bf16", NULL}},
+      {"family=imma,p=2,q=2,out=f32,tile_m=32,tile_n=32,warps_m=2,warps_n=2,split_k=2,store=staged",
+       {2, 2, 40, 36, 1000, APQ_FORMAT_UINT, APQ_FORMAT_INT, APQ_DTYPE_CODES8, APQ_DTYPE_F16,
+        APQ_DTYPE_F32, WITH_W_ZERO | WITH_W_SCALE},
+       {"source: exact\n", "pack: family=pack,form=bytes,q=2,src=f16", NULL}},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    remove_database();
+    apq__db *db = open_for_writing();
+    add_winner(db, rows[i].config, usual.m, (row_options){0});
+    apq__db_close(db);
+    apq_context *context = open_device("emu:sm_80", PATH);
+    expect_case(context, &rows[i].c, rows[i].parts);
+    apq_context_close(context);
+  }
 }
 
 static void a_near_winner_is_used(void **state) {
@@ -288,8 +325,6 @@ static void a_damaged_object_is_compiled_again(void **state) {
   apq_context *context = open_device("emu:sm_80", PATH);
   static const char *const parts[] = {"source: exact\n", "split_k=2", NULL};
   expect_product(context, parts);
-  char text[4096];
-  apq_context_describe(context, text, sizeof text);
   apq_context_close(context);
 }
 
@@ -325,6 +360,7 @@ int main(void) {
       cmocka_unit_test_setup(a_damaged_database_leaves_the_model, fresh),
       cmocka_unit_test_setup(a_folder_in_its_place_leaves_the_model, fresh),
       cmocka_unit_test_setup(an_exact_winner_is_used, fresh),
+      cmocka_unit_test_setup(winners_of_both_forms_take_quantized_inputs, fresh),
       cmocka_unit_test_setup(a_near_winner_is_used, fresh),
       cmocka_unit_test_setup(a_stale_winner_is_counted_and_ignored, fresh),
       cmocka_unit_test_setup(the_environment_names_the_database, fresh),

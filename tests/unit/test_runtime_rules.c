@@ -118,6 +118,7 @@ static void bad_weights_are_refused_by_field(void **state) {
     apq_weights_desc desc;
   } rows[] = {
       {"n=0", {0, 2, 2, U, C, codes, 0, NULL, NULL}},
+      {"n=2147483647", {INT32_MAX, 2, 2, U, C, codes, 0, NULL, NULL}},
       {"k=-1", {2, -1, 2, U, C, codes, 0, NULL, NULL}},
       {"bits=0", {2, 2, 0, U, C, codes, 0, NULL, NULL}},
       {"bits=9", {2, 2, 9, U, C, codes, 0, NULL, NULL}},
