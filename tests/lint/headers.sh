@@ -7,7 +7,7 @@ for folder in runtime runtime/base runtime/device runtime/jit generator db tuner
 done
 # prelude_cuda.h is CUDA C for NVRTC.
 for header in $(find runtime generator db tuner templates tests -name '*.h' ! -name prelude_cuda.h | sort); do
-  ${CC:-cc} -std=gnu11 -D_GNU_SOURCE $includes -Wall -Wextra -Wno-unused -Werror -fsyntax-only -x c "$header" || failed=1
+  ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -DAPQ_SOURCE_DIR='""' -DAPQ_BINARY_DIR='""' $includes -Wall -Wextra -Wno-unused -Werror -fsyntax-only -x c "$header" || failed=1
 done
 if command -v clang >/dev/null; then
   clang -Wall -Wextra -Werror -fsyntax-only -x c++ -std=c++11 runtime/include/apq.h || failed=1
