@@ -30,7 +30,7 @@ static void products_are_exact(void **state) {
     int m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
     int64_t lda = k + 1, ldw = k + 2;
     uint8_t *a = random_codes(m * lda, 8, &seed), *w = random_codes(n * ldw, 8, &seed);
-    int32_t *d = apq__calloc((size_t)(m * n), sizeof *d);
+    int32_t *d = apq__calloc((size_t)m * (size_t)n, sizeof *d);
     apq__reference_product(a, lda, w, ldw, m, n, k, d);
     for (int row = 0; row < m; row++)
       for (int column = 0; column < n; column++) {
