@@ -1,1 +1,0 @@
-typedef int tuner_placeholder;
