@@ -33,7 +33,7 @@ size_t apq__cublaslt_result_bytes(apq__cublaslt_kind kind) {
 #include <stdlib.h>
 
 #include "alloc.h"
-#include "cuda_scope.h"
+#include "device_scope.h"
 #include "library.h"
 
 enum {
