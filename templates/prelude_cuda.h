@@ -84,8 +84,8 @@ APQ_WORD void apq_threadfence(void) { asm volatile("fence.acq_rel.gpu;" ::: "mem
  * zero.  On sm_75 a plain load and store. Not visible before apq_cp_async_wait by the issuing
  * thread and a barrier for the others.  One LDGSTS.BYPASS.128: past L1 and registers, with a hint
  * to fetch 128 bytes into L2.  Give `valid` as `condition ? 16 : 0`: it then becomes the
- * instruction's predicate, while any other form costs a select. `from` must be a legal address even
- * when nothing is read. */
+ * instruction's predicate, while any other form costs arithmetic on the address. `from` must be a
+ * legal address even when nothing is read. */
 APQ_WORD void apq_cp_async16(int at, const void *from, int valid) {
 #if APQ_CC >= 80
   apq_u32 shared = (apq_u32)__cvta_generic_to_shared(apq_shared) + (apq_u32)at;
