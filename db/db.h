@@ -1,5 +1,5 @@
-/* The database: one SQLite file of environments, problems, variants, append-only measurements, failures and
- * artifacts, from which winners are derived. */
+/* The database: one SQLite file of environments, problems, variants, append-only measurements,
+ * failures and artifacts, from which winners are derived. */
 #ifndef APQ_DB_H
 #define APQ_DB_H
 
@@ -13,22 +13,24 @@ typedef struct apq__db apq__db;
 
 /* Where a measurement was taken.  Two equal environments are one row. */
 typedef struct apq__environment {
-  char gpu[64];    /* "NVIDIA H200", "emu:sm_90a" */
-  char arch[12];   /* "sm_90a" */
-  char driver[24]; /* "13.0", "emu" */
+  char gpu[64];      /* "NVIDIA H200", "emu:sm_90a" */
+  char arch[12];     /* "sm_90a" */
+  char driver[24];   /* "13.0", "emu" */
   char compiler[64]; /* "nvrtc 13.0", "cc (...) 12.2.0" */
   int sm_count;
   int emulated;
 } apq__environment;
 
-/* One candidate of one problem.  `hash` is apq__family_hash: other text of the template, other variant. */
+/* One candidate of one problem.  `hash` is apq__family_hash: other text of the template, other
+ * variant. */
 typedef struct apq__variant {
   apq__config config;
   char hash[65];
 } apq__variant;
 
-/* Quantiles of one candidate's samples in one run, in seconds, and the state of the GPU.  `modelled` samples come from the cost model: the schema
- * accepts them in emulated environments only, and accepts nothing else there. */
+/* Quantiles of one candidate's samples in one run, in seconds, and the state of the GPU. `modelled`
+ * samples come from the cost model: the schema accepts them in emulated environments only, and
+ * accepts nothing else there. */
 typedef struct apq__measurement {
   char objective[12]; /* "burst" or "sustained" */
   char run[33];       /* id of the tuning run: rows of one run are comparable */
@@ -42,12 +44,14 @@ typedef struct apq__measurement {
   char artifact[65]; /* sha256 of the object that ran, or "" */
 } apq__measurement;
 
-/* How to open.  A file that is not a database, is damaged, or is of a newer version is renamed to "<path>.set-aside-<n>" when opened for
- * writing (and a new one is made), and refused with CORRUPT when opened for reading; `note` tells. */
+/* How to open.  A file that is not a database, is damaged, or is of a newer version is renamed to
+ * "<path>.set-aside-<n>" when opened for writing (and a new one is made), and refused with CORRUPT
+ * when opened for reading; `note` tells. */
 typedef enum apq__db_mode { APQ__DB_READ, APQ__DB_WRITE } apq__db_mode;
 
-/* Opens, migrating in place when writing.  NOT_FOUND, READ_ONLY, CORRUPT, IO name the file.  A read-only folder and file open for
- * reading (immutable).  `note` (may be NULL) receives one line when something was set aside or migrated, else "". */
+/* Opens, migrating in place when writing.  NOT_FOUND, READ_ONLY, CORRUPT, IO name the file.  A
+ * read-only folder and file open for reading (immutable).  `note` (may be NULL) receives one line
+ * when something was set aside or migrated, else "". */
 apq_status apq__db_open(const char *path, apq__db_mode mode, apq__db **out, char note[256],
                         apq_error *error);
 void apq__db_close(apq__db *db);
@@ -58,26 +62,38 @@ char *apq__db_user_path(void);
 /* The installed, read-only file: APQ__SYSTEM_DB, set at build time.  A static string. */
 const char *apq__db_system_path(void);
 
+/* How winners follow from measurements, in words. */
+const char *apq__db_policy(void);
+
 /* Appends one measurement in a short BEGIN IMMEDIATE transaction. */
 apq_status apq__db_add_measurement(apq__db *db, const apq__environment *environment,
                                    const apq__problem *problem, const apq__variant *variant,
                                    const apq__measurement *measurement, apq_error *error);
 
-/* Records that a variant failed (stage "generate", "compile", "verify", "run", "crash", "timeout"...); `problem` may be NULL when it fails
- * for every problem. Log kept whole. */
+/* Appends those of `count` variants at once: all or none.  A run is to measure the winner it may
+ * replace, and to write it no later than the others: winners come from the newest run alone. */
+apq_status apq__db_add_measurements(apq__db *db, const apq__environment *environment,
+                                    const apq__problem *problem, int count,
+                                    const apq__variant *variants,
+                                    const apq__measurement *measurements, apq_error *error);
+
+/* Records that a variant failed (stage "generate", "compile", "verify", "run", "crash",
+ * "timeout"...); `problem` may be NULL when it fails for every problem. Log kept whole. */
 apq_status apq__db_add_failure(apq__db *db, const apq__environment *environment,
                                const apq__problem *problem, const apq__variant *variant,
                                const char *stage, const char *message, const char *log,
                                apq_error *error);
 
-/* What is known about a variant: 0 nothing, 1 measured, 2 failed (for this problem or for all), in this environment's GPU, arch and compiler. */
+/* What is known about a variant: 0 nothing, 1 measured, 2 failed (for this problem or for all), in
+ * this environment's GPU, arch and compiler. */
 typedef enum apq__known { APQ__UNKNOWN, APQ__MEASURED, APQ__FAILED } apq__known;
 apq_status apq__db_known(apq__db *db, const apq__environment *environment,
                          const apq__problem *problem, const apq__variant *variant,
                          const char *objective, apq__known *out, apq_error *error);
 
-/* Marks a problem as completely tuned with a space (its name and SHA-256), and asks.  Done is forgotten when the GPU, arch or space hash
- * differ; the space hash the tuner passes covers the template hashes. */
+/* Marks a problem as completely tuned with a space (its name and SHA-256), and asks.  Done is
+ * forgotten when the GPU, arch or space hash differ; the space hash the tuner passes covers the
+ * template hashes. */
 apq_status apq__db_set_tuned(apq__db *db, const apq__environment *environment,
                              const apq__problem *problem, const char *objective, const char *space,
                              const char *space_hash, apq_error *error);
@@ -85,25 +101,27 @@ apq_status apq__db_is_tuned(apq__db *db, const apq__environment *environment,
                             const apq__problem *problem, const char *objective, const char *space,
                             const char *space_hash, int *out, apq_error *error);
 
-/* Claims a problem for this process so that several tuners share one file without doing the same work twice.  A claim ends with
- * apq__db_release, or when older than `ttl_seconds`.  BUSY when another holds it. */
+/* Claims a problem for this process so that several tuners share one file without doing the same
+ * work twice.  A claim ends with apq__db_release, or when older than `ttl_seconds`.  BUSY when
+ * another holds it. */
 apq_status apq__db_claim(apq__db *db, const apq__environment *environment,
                          const apq__problem *problem, const char *owner, int ttl_seconds,
                          apq_error *error);
 apq_status apq__db_release(apq__db *db, const apq__environment *environment,
                            const apq__problem *problem, const char *owner, apq_error *error);
 
-/* Compiled objects by id: 64 hexadecimal digits, apq__object.sha256 for a candidate's object, or apq__artifact_id (runtime/kernels.h) for the
- * pack kernels, which no winner names.  The digest of the bytes is stored beside.  load: NOT_FOUND, or CORRUPT when the bytes no longer hash to
- * it. */
+/* Compiled objects by id: 64 hexadecimal digits, apq__object.sha256 for a candidate's object, or
+ * apq__artifact_id (runtime/kernels.h) for the pack kernels, which no winner names.  The digest of
+ * the bytes is stored beside.  load: NOT_FOUND, or CORRUPT when the bytes no longer hash to it. */
 apq_status apq__db_add_artifact(apq__db *db, const char sha256[65], const char *arch,
                                 const char *compiler, const void *image, size_t size,
                                 apq_error *error);
 apq_status apq__db_load_artifact(apq__db *db, const char sha256[65], void **image, size_t *size,
                                  apq_error *error);
 
-/* One winner, as the view `winner` derives it: the variant of the problem with the lowest median of its newest run, in this GPU,
- * objective and template hash. Ties (p50 within 1 %) go to the smaller canonical key. */
+/* One winner, as the view `winner` derives it: the variant of the problem with the lowest median of
+ * its newest run, in this GPU, objective and template hash. Ties (p50 within 1 %) go to the smaller
+ * canonical key. */
 typedef struct apq__winner {
   apq__environment environment;
   apq__problem problem;
@@ -111,7 +129,8 @@ typedef struct apq__winner {
   apq__measurement measurement;
 } apq__winner;
 
-/* Calls `visit` for each winner in order of (gpu, problem); a non-zero return stops.  `gpu` and `arch` filter when not NULL. */
+/* Calls `visit` for each winner in order of (gpu, problem); a non-zero return stops.  `gpu` and
+ * `arch` filter when not NULL. */
 apq_status apq__db_winners(apq__db *db, const char *gpu, const char *arch,
                            int (*visit)(const apq__winner *, void *), void *user, apq_error *error);
 /* Every measurement of one problem, best first (for `show`), same filter. */
@@ -137,8 +156,9 @@ typedef struct apq__db_counts {
 } apq__db_counts;
 apq_status apq__db_count(apq__db *db, apq__db_counts *out, apq_error *error);
 
-/* Text export of everything but artifacts unless `with_artifacts` (base64): sorted, one row a line, so that two exports of equal
- * databases are equal; importing is a commutative upsert by content, all or nothing.  A new string (apq__free). */
+/* Text export of everything but artifacts unless `with_artifacts` (base64): sorted, one row a line,
+ * so that two exports of equal databases are equal; importing is a commutative upsert by content,
+ * all or nothing.  A new string (apq__free). */
 apq_status apq__db_export(apq__db *db, int with_artifacts, char **text, apq_error *error);
 apq_status apq__db_import(apq__db *db, const char *text, const char *name, apq_error *error);
 
