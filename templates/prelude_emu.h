@@ -1,0 +1,236 @@
+/* The hardware words of the templates on the CPU: the same names and meanings as prelude_cuda.h, in
+ * host C11.  Words that a rule of the device governs (memory, barriers, collectives) go through a
+ * table of functions that the emulator hands over when it loads the object, together with the
+ * source line for its reports; so they are macros, and an object needs no symbol of the program.
+ * The emulator includes this file with APQ_EMU_HOST for the table alone. */
+#ifndef APQ_PRELUDE_EMU_H
+#define APQ_PRELUDE_EMU_H
+
+typedef unsigned int apq_u32;
+typedef unsigned char apq_u8;
+typedef unsigned short apq_u16;
+
+/* Four words, moved as one 16-byte access. */
+typedef struct __attribute__((aligned(16))) apq_u32x4 {
+  apq_u32 x, y, z, w;
+} apq_u32x4;
+
+/* Changes with the table below: an object built for another one is refused. */
+#define APQ_EMU_VERSION 1
+
+/* Which matrix instruction. */
+enum { APQ_EMU_B1_AND, APQ_EMU_B1_XOR, APQ_EMU_U8 };
+
+/* What an object sees of the emulator: the running thread's coordinates and the governed words. */
+typedef struct apq_emu apq_emu;
+struct apq_emu {
+  int thread, block[3], grid[3];
+  apq_u32 (*lds32)(apq_emu *, int line, int at);
+  apq_u32x4 (*lds128)(apq_emu *, int line, int at);
+  void (*sts16)(apq_emu *, int line, int at, apq_u16);
+  void (*sts32)(apq_emu *, int line, int at, apq_u32);
+  void (*sts128)(apq_emu *, int line, int at, apq_u32x4);
+  void (*atomic_add_shared)(apq_emu *, int line, int at, apq_u32);
+  apq_u8 (*ldg8)(apq_emu *, int line, const void *);
+  apq_u16 (*ldg16)(apq_emu *, int line, const void *);
+  apq_u32 (*ldg32)(apq_emu *, int line, const void *);
+  apq_u32x4 (*ldg128)(apq_emu *, int line, const void *);
+  apq_u32 (*ldg32_volatile)(apq_emu *, int line, const void *);
+  void (*stg8)(apq_emu *, int line, void *, apq_u8);
+  void (*stg16)(apq_emu *, int line, void *, apq_u16);
+  void (*stg32)(apq_emu *, int line, void *, apq_u32);
+  void (*stg128)(apq_emu *, int line, void *, apq_u32x4);
+  apq_u32 (*atomic_increment)(apq_emu *, int line, unsigned *);
+  void (*cp_async16)(apq_emu *, int line, int at, const void *, int valid);
+  void (*cp_async_commit)(apq_emu *, int line);
+  void (*cp_async_wait)(apq_emu *, int line, int pending);
+  void (*sync_block)(apq_emu *, int line);
+  void (*sync_warp)(apq_emu *, int line);
+  apq_u32 (*ballot)(apq_emu *, int line, int predicate);
+  apq_u32 (*shuffle)(apq_emu *, int line, apq_u32, int lane);
+  apq_u32 (*shuffle_xor)(apq_emu *, int line, apq_u32, int mask);
+  void (*mma)(apq_emu *, int line, int kind, int *d, const apq_u32 *a, const apq_u32 *b);
+};
+
+/* What an object exports under a kernel's name. */
+typedef struct apq_emu_kernel {
+  void (*run)(const void *args); /* the body, for the running thread */
+  unsigned args_size;
+  int max_threads;
+} apq_emu_kernel;
+
+#ifndef APQ_EMU_HOST
+
+#define APQ_EMU_EXPORT __attribute__((visibility("default"), unused))
+#define APQ_WORD       static inline __attribute__((unused))
+
+/* The emulator that loaded this object. */
+static apq_emu *apq_emu_self;
+APQ_EMU_EXPORT void apq_emu_attach(apq_emu *emu) {
+  apq_emu_self = emu;
+}
+APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
+
+/* A kernel: `APQ_KERNEL(name, type, threads, blocks) { ... args ... }` with at most `threads`
+ * threads and room for `blocks` blocks on an SM. Helpers are declared APQ_FUNCTION. */
+#define APQ_KERNEL(name, type, threads, blocks) APQ_EMU_KERNEL(name, type, threads)
+#define APQ_EMU_KERNEL(name, type, threads)                                                        \
+  static void name##_body(const type args);                                                        \
+  static void name##_run(const void *args) {                                                       \
+    name##_body(*(const type *)args);                                                              \
+  }                                                                                                \
+  APQ_EMU_EXPORT const apq_emu_kernel name = {name##_run, sizeof(type), threads};                  \
+  static void name##_body(const type args)
+#define APQ_FUNCTION APQ_WORD
+/* Unrolling would only slow the host compiler down. */
+#define APQ_UNROLL
+#define APQ_NO_UNROLL
+
+#define apq_thread()  (apq_emu_self->thread)
+#define apq_block_x() (apq_emu_self->block[0])
+#define apq_block_y() (apq_emu_self->block[1])
+#define apq_block_z() (apq_emu_self->block[2])
+#define apq_grid_x()  (apq_emu_self->grid[0])
+#define apq_grid_y()  (apq_emu_self->grid[1])
+
+#define APQ_EMU_CALL(word, ...) (apq_emu_self->word(apq_emu_self, __LINE__, __VA_ARGS__))
+#define APQ_EMU_CALL0(word)     (apq_emu_self->word(apq_emu_self, __LINE__))
+
+/* ---- shared memory: dynamic, addressed by byte offset ---- */
+
+#define apq_lds32(...)             APQ_EMU_CALL(lds32, __VA_ARGS__)
+#define apq_lds128(...)            APQ_EMU_CALL(lds128, __VA_ARGS__)
+#define apq_sts16(...)             APQ_EMU_CALL(sts16, __VA_ARGS__)
+#define apq_sts32(...)             APQ_EMU_CALL(sts32, __VA_ARGS__)
+#define apq_sts128(...)            APQ_EMU_CALL(sts128, __VA_ARGS__)
+#define apq_atomic_add_shared(...) APQ_EMU_CALL(atomic_add_shared, __VA_ARGS__)
+
+/* ---- global memory ---- */
+
+#define apq_ldg8(...)             APQ_EMU_CALL(ldg8, __VA_ARGS__)
+#define apq_ldg16(...)            APQ_EMU_CALL(ldg16, __VA_ARGS__)
+#define apq_ldg32(...)            APQ_EMU_CALL(ldg32, __VA_ARGS__)
+#define apq_ldg128(...)           APQ_EMU_CALL(ldg128, __VA_ARGS__)
+#define apq_ldg_f32(...)          apq_bits_float(APQ_EMU_CALL(ldg32, __VA_ARGS__))
+#define apq_ldg32_volatile(...)   APQ_EMU_CALL(ldg32_volatile, __VA_ARGS__)
+#define apq_stg8(...)             APQ_EMU_CALL(stg8, __VA_ARGS__)
+#define apq_stg16(...)            APQ_EMU_CALL(stg16, __VA_ARGS__)
+#define apq_stg32(...)            APQ_EMU_CALL(stg32, __VA_ARGS__)
+#define apq_stg128(...)           APQ_EMU_CALL(stg128, __VA_ARGS__)
+#define apq_atomic_increment(...) APQ_EMU_CALL(atomic_increment, __VA_ARGS__)
+/* Threads of the emulator see each other's global stores in order. */
+#define apq_threadfence() ((void)0)
+
+/* ---- asynchronous copies; below sm_80 the emulator makes them plain loads and stores ---- */
+
+#define apq_cp_async16(...)        APQ_EMU_CALL(cp_async16, __VA_ARGS__)
+#define apq_cp_async_commit()      APQ_EMU_CALL0(cp_async_commit)
+#define apq_cp_async_wait(pending) APQ_EMU_CALL(cp_async_wait, pending)
+
+/* ---- barriers and warps ---- */
+
+#define apq_syncthreads()    APQ_EMU_CALL0(sync_block)
+#define apq_syncwarp()       APQ_EMU_CALL0(sync_warp)
+#define apq_ballot(...)      APQ_EMU_CALL(ballot, __VA_ARGS__)
+#define apq_shuffle(...)     APQ_EMU_CALL(shuffle, __VA_ARGS__)
+#define apq_shuffle_xor(...) APQ_EMU_CALL(shuffle_xor, __VA_ARGS__)
+#define apq_shuffle_xor_f32(v, mask)                                                               \
+  apq_bits_float(APQ_EMU_CALL(shuffle_xor, apq_float_bits(v), mask))
+
+/* ---- matrix multiply-accumulate over one warp; fragments as prelude_cuda.h describes ---- */
+
+#if APQ_CC >= 80
+#define apq_mma_b1_and(...) APQ_EMU_CALL(mma, APQ_EMU_B1_AND, __VA_ARGS__)
+#endif
+#define apq_mma_b1_xor(...) APQ_EMU_CALL(mma, APQ_EMU_B1_XOR, __VA_ARGS__)
+#define apq_mma_u8(...)     APQ_EMU_CALL(mma, APQ_EMU_U8, __VA_ARGS__)
+
+/* ---- arithmetic with one rounding a step (built with -ffp-contract=off) ---- */
+
+APQ_WORD apq_u32 apq_float_bits(float v) {
+  union {
+    float f;
+    apq_u32 u;
+  } both = {.f = v};
+  return both.u;
+}
+APQ_WORD float apq_bits_float(apq_u32 v) {
+  union {
+    apq_u32 u;
+    float f;
+  } both = {.u = v};
+  return both.f;
+}
+
+APQ_WORD int apq_popc(apq_u32 v) {
+  return __builtin_popcount(v);
+}
+APQ_WORD float apq_int_to_float(int v) {
+  return (float)v;
+}
+/* To the nearest integer, ties to even; saturating; NaN gives 0.  Adding and taking away 2^23
+ * leaves a rounded integer. */
+APQ_WORD int apq_float_to_int(float v) {
+  const float two23 = 8388608.0f, two31 = 2147483648.0f;
+  if (v != v) return 0;
+  if (v >= two31) return 0x7fffffff;
+  if (v < -two31) return -0x7fffffff - 1;
+  if (v >= 0 && v < two23) return (int)((v + two23) - two23);
+  if (v < 0 && v > -two23) return (int)((v - two23) + two23);
+  return (int)v;
+}
+APQ_WORD float apq_mul(float a, float b) {
+  return a * b;
+}
+APQ_WORD float apq_add(float a, float b) {
+  return a + b;
+}
+APQ_WORD float apq_div(float a, float b) {
+  return a / b;
+}
+APQ_WORD float apq_abs(float a) {
+  return apq_bits_float(apq_float_bits(a) & 0x7fffffffu);
+}
+/* A NaN loses against a number, and -0 is below +0. */
+APQ_WORD float apq_max(float a, float b) {
+  if (a != a || b != b) return a != a ? b : a;
+  if (a == b) return apq_bits_float(apq_float_bits(a) & apq_float_bits(b));
+  return a > b ? a : b;
+}
+APQ_WORD float apq_min(float a, float b) {
+  if (a != a || b != b) return a != a ? b : a;
+  if (a == b) return apq_bits_float(apq_float_bits(a) | apq_float_bits(b));
+  return a < b ? a : b;
+}
+APQ_WORD int apq_is_finite(float a) {
+  return apq_abs(a) <= 3.402823466e38f;
+}
+
+/* Exponent and mantissa move up into a float's place, where they stand for 2^-112 of the value. */
+APQ_WORD float apq_half_to_float(apq_u16 h) {
+  apq_u32 sign = (h & 0x8000u) << 16, rest = h & 0x7fffu;
+  float v = apq_bits_float(rest << 13) * 0x1p112f;
+  if (rest >= 0x7c00u) v = apq_bits_float(0x7f800000u | (rest & 0x3ffu) << 13);
+  return apq_bits_float(apq_float_bits(v) | sign);
+}
+APQ_WORD apq_u16 apq_float_to_half(float f) {
+  apq_u32 u = apq_float_bits(f), sign = (u >> 16) & 0x8000u, rest = u & 0x7fffffffu;
+  if (rest > 0x7f800000u) return 0x7fff;
+  if (rest >= 0x47800000u) return (apq_u16)(sign | 0x7c00u);
+  /* Below 2^-14 the half's unit is 2^-24, which is the unit of floats in [0.5, 1). */
+  if (rest < 0x38800000u)
+    return (apq_u16)(sign | (apq_float_bits(apq_bits_float(rest) + 0.5f) - 0x3f000000u));
+  rest += 0xfffu + ((rest >> 13) & 1u);
+  return (apq_u16)(sign | ((rest - 0x38000000u) >> 13));
+}
+APQ_WORD float apq_bf16_to_float(apq_u16 h) {
+  return apq_bits_float((apq_u32)h << 16);
+}
+APQ_WORD apq_u16 apq_float_to_bf16(float f) {
+  apq_u32 u = apq_float_bits(f);
+  if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+  return (apq_u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+
+#endif
+#endif

@@ -1,0 +1,112 @@
+/* Small kernels for the tests of the emulated device: source text, compiled, loaded and launched in
+ * one call. */
+#ifndef APQ_TESTS_EMU_KERNEL_H
+#define APQ_TESTS_EMU_KERNEL_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "compile.h"
+#include "device.h"
+#include "host.h"
+#include "status.h"
+
+/* The arguments of every test kernel: four device pointers and four integers. */
+typedef struct test_args {
+  void *p[4];
+  int i[4];
+} test_args;
+
+static const char test_args_text[] =
+    "typedef struct test_args { void *p[4]; int i[4]; } test_args;\n";
+
+typedef struct test_kernel {
+  apq__device *device;
+  apq__object object;
+  apq__module *module;
+  apq__kernel *kernel;
+} test_kernel;
+
+static void check_ok(apq_status status, apq_error *error) {
+  if (status != APQ_OK)
+    fail_msg("%s: %s\n%s", apq_status_name(status), error->message, error->log ? error->log : "");
+}
+
+static inline char *test_source(int cc, const char *body) {
+  char *prelude = NULL;
+  size_t size = 0;
+  apq_error error = APQ_ERROR_INIT;
+  check_ok(apq__read_file(APQ_SOURCE_DIR "/templates/prelude_emu.h", &prelude, &size, &error),
+           &error);
+  char *source = apq__format("#define APQ_CC %d\n#define APQ_EMULATED 1\n%s\n%s\n#line 1\n%s\n", cc,
+                             prelude, test_args_text, body);
+  apq__free(prelude);
+  return source;
+}
+
+/* Opens "emu:<arch>" with this seed (0: its own) and loads the kernel "test" of `body`, ready for
+ * `smem` bytes of shared memory.  Line 1 of `body` is line 1 of the reports. */
+static inline void test_open(test_kernel *test, const char *arch, unsigned seed, const char *body,
+                             size_t smem) {
+  char name[32], number[16];
+  apq_error error = APQ_ERROR_INIT;
+  memset(test, 0, sizeof *test);
+  snprintf(name, sizeof name, "emu:%s", arch);
+  snprintf(number, sizeof number, "%u", seed);
+  if (seed) setenv("APQ_EMU_SEED", number, 1);
+  check_ok(apq__device_open(name, &test->device, &error), &error);
+  unsetenv("APQ_EMU_SEED");
+  char *source = test_source(test->device->target.cc, body);
+  check_ok(apq__compile(source, &test->device->target, APQ_BINARY_DIR "/test_cache", &test->object,
+                        &error),
+           &error);
+  apq__free(source);
+  check_ok(test->device->ops->load(test->device, test->object.image, test->object.size,
+                                   &test->module, &error),
+           &error);
+  check_ok(test->device->ops->kernel(test->device, test->module, "test", smem, &test->kernel, NULL,
+                                     &error),
+           &error);
+}
+
+static inline void test_close(test_kernel *test) {
+  test->device->ops->unload(test->device, test->module);
+  apq__device_close(test->device);
+  apq__object_free(&test->object);
+}
+
+static inline apq_status test_launch(test_kernel *test, unsigned blocks, unsigned threads,
+                                     size_t smem, const test_args *args, apq_error *error) {
+  const apq__launch launch = {test->kernel,   {blocks, 1, 1}, threads,
+                              (unsigned)smem, args,           sizeof *args};
+  return test->device->ops->launch(test->device, &launch, NULL, error);
+}
+
+static inline void *test_alloc(test_kernel *test, size_t size) {
+  void *memory = NULL;
+  apq_error error = APQ_ERROR_INIT;
+  check_ok(test->device->ops->alloc(test->device, size, &memory, &error), &error);
+  return memory;
+}
+
+static inline void *test_upload(test_kernel *test, const void *data, size_t size) {
+  apq_error error = APQ_ERROR_INIT;
+  void *memory = test_alloc(test, size);
+  check_ok(test->device->ops->to_device(test->device, memory, data, size, &error), &error);
+  return memory;
+}
+
+static inline void test_download(test_kernel *test, void *data, const void *memory, size_t size) {
+  apq_error error = APQ_ERROR_INIT;
+  check_ok(test->device->ops->to_host(test->device, data, memory, size, &error), &error);
+}
+
+#endif
