@@ -116,12 +116,24 @@ struct apq__cublaslt {
   int is_integer;
 };
 
+/* The calls are well-formed, so what cuBLASLt calls invalid is a shape, type or GPU that it does
+ * not take. */
+static apq_status meaning_of(cublasStatus_t result) {
+  switch (result) {
+  case CUBLAS_STATUS_NOT_SUPPORTED:
+  case CUBLAS_STATUS_ARCH_MISMATCH:
+  case CUBLAS_STATUS_INVALID_VALUE:
+    return APQ_UNSUPPORTED;
+  case CUBLAS_STATUS_ALLOC_FAILED:
+    return APQ_OUT_OF_MEMORY;
+  default:
+    return APQ_DEVICE;
+  }
+}
+
 static apq_status check(cublasStatus_t result, const char *call, apq_error *error) {
   if (result == CUBLAS_STATUS_SUCCESS) return APQ_OK;
-  apq_status status = result == CUBLAS_STATUS_NOT_SUPPORTED  ? APQ_UNSUPPORTED
-                      : result == CUBLAS_STATUS_ALLOC_FAILED ? APQ_OUT_OF_MEMORY
-                                                             : APQ_DEVICE;
-  return apq__fail(error, status, "cublaslt", "%s: %s", call,
+  return apq__fail(error, meaning_of(result), "cublaslt", "%s: %s", call,
                    loaded.call.cublasLtGetStatusName(result));
 }
 #define CALL(error, name, ...) check(loaded.call.name(__VA_ARGS__), #name, (error))

@@ -1,7 +1,7 @@
 # Every header compiles alone, and apq.h also as C++.
 cd "$2" || exit 1
 failed=0
-includes='-Iruntime/include'
+includes='-DAPQ_SOURCE_DIR="" -DAPQ_BINARY_DIR="" -Iruntime/include'
 for folder in runtime runtime/base runtime/device runtime/jit generator db tuner templates tests/unit tests/gpu; do
   includes="$includes -I$folder"
 done
