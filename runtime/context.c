@@ -18,6 +18,12 @@ apq_status apq__check_pointer(const void *pointer, const char *name, apq_error *
   return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s is NULL", name);
 }
 
+apq_status apq__check_dimension(int value, const char *name, apq_error *error) {
+  if (value >= 1 && value <= APQ__DIMENSION_MAX) return APQ_OK;
+  return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s=%d: must be 1 to %d", name, value,
+                   APQ__DIMENSION_MAX);
+}
+
 /* ---- databases ---- */
 
 /* Adds a file to look at; `path` is borrowed, NULL is left out. */

@@ -7,7 +7,11 @@
 #include "kernels.h"
 #include "winner_table.h"
 
-enum { APQ__DATABASES_MAX = 2 };
+enum {
+  APQ__DATABASES_MAX = 2,
+  /* Largest m, n and k: rounded up to whole tiles they still are ints. */
+  APQ__DIMENSION_MAX = 0x7ffff000,
+};
 
 /* A database file that the context looked at. */
 typedef struct apq__source_file {
@@ -32,5 +36,7 @@ const apq__target *apq__context_target(const apq_context *context);
 
 /* Fails with INVALID_ARGUMENT, naming `name`, when the pointer is NULL. */
 apq_status apq__check_pointer(const void *pointer, const char *name, apq_error *error);
+/* INVALID_ARGUMENT, naming `name`, when not 1 to APQ__DIMENSION_MAX. */
+apq_status apq__check_dimension(int value, const char *name, apq_error *error);
 
 #endif

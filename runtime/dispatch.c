@@ -32,13 +32,17 @@ static double log_distance(int a, int b) {
   return d * d;
 }
 
+static int is_same_shape(const apq__problem *a, const apq__problem *b) {
+  return a->m == b->m && a->n == b->n && a->k == b->k;
+}
+
 static ranked rank(const apq__tuned *tuned, const apq__problem *problem) {
   const apq__problem *at = &tuned->problem;
   ranked r = {tuned, APQ__SOURCE_SAME_ARCH, 0};
   r.distance = log_distance(at->m, problem->m) + log_distance(at->n, problem->n) +
                log_distance(at->k, problem->k);
-  int is_exact = at->m == problem->m && at->n == problem->n && at->k == problem->k;
-  if (tuned->same_gpu) r.source = is_exact ? APQ__SOURCE_EXACT : APQ__SOURCE_NEAREST;
+  if (tuned->same_gpu)
+    r.source = is_same_shape(at, problem) ? APQ__SOURCE_EXACT : APQ__SOURCE_NEAREST;
   return r;
 }
 
@@ -57,16 +61,17 @@ static int compare_ranked(const void *left, const void *right) {
  * none. */
 static apq_status rank_rows(const apq__winner_table *table, const apq__problem *problem,
                             ranked **out, int *count, apq_error *error) {
-  int first = 0;
+  int first = 0, found = apq__winner_table_range(table, problem, &first);
   *out = NULL;
-  *count = apq__winner_table_range(table, problem, &first);
-  if (!*count) return APQ_OK;
-  ranked *rows = apq__alloc((size_t)*count * sizeof *rows);
+  *count = 0;
+  if (!found) return APQ_OK;
+  ranked *rows = apq__alloc((size_t)found * sizeof *rows);
   if (!rows)
-    return apq__fail(error, APQ_OUT_OF_MEMORY, "dispatch", "no memory to rank %d winners", *count);
-  for (int i = 0; i < *count; i++) rows[i] = rank(&table->row[first + i], problem);
-  qsort(rows, (size_t)*count, sizeof *rows, compare_ranked);
+    return apq__fail(error, APQ_OUT_OF_MEMORY, "dispatch", "no memory to rank %d winners", found);
+  for (int i = 0; i < found; i++) rows[i] = rank(&table->row[first + i], problem);
+  qsort(rows, (size_t)found, sizeof *rows, compare_ranked);
   *out = rows;
+  *count = found;
   return APQ_OK;
 }
 
@@ -95,11 +100,6 @@ static int is_feasible(apq__choice *choice, const apq__problem *problem,
   return 1;
 }
 
-static int is_other_shape(const apq__choice *choice, const apq__problem *problem) {
-  const apq__problem *at = &choice->tuned->problem;
-  return at->m != problem->m || at->n != problem->n || at->k != problem->k;
-}
-
 /* Tuned rows: those to try before the model's choice go to `before`, the hopeless ones to `after`.
  */
 static void choose_rows(const ranked *rows, int count, const apq__problem *problem,
@@ -107,12 +107,13 @@ static void choose_rows(const ranked *rows, int count, const apq__problem *probl
                         list *after) {
   int taken[APQ__SOURCE_COUNT] = {0};
   for (int i = 0; i < count; i++) {
-    apq__choice choice = {.source = rows[i].source, .tuned = rows[i].tuned};
+    const apq__tuned *tuned = rows[i].tuned;
+    apq__choice choice = {.source = rows[i].source, .tuned = tuned};
     if (taken[choice.source] == PER_SOURCE) continue;
-    if (apq__config_parse(choice.tuned->config, &choice.config, NULL)) continue;
+    if (apq__config_parse(tuned->config, &choice.config, NULL)) continue;
     if (!is_feasible(&choice, problem, target)) continue;
-    int is_hopeless =
-        is_other_shape(&choice, problem) && choice.modelled_seconds > HOPELESS * model_seconds;
+    int is_hopeless = !is_same_shape(&tuned->problem, problem) &&
+                      choice.modelled_seconds > HOPELESS * model_seconds;
     if (is_hopeless && after->count == PER_SOURCE) continue;
     if (!is_hopeless) taken[choice.source]++;
     append(is_hopeless ? after : before, &choice);

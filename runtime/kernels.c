@@ -109,18 +109,37 @@ static apq_status load_stored(apq_context *context, const apq__config *config,
   return APQ_OK;
 }
 
+static apq_status compile(const apq__config *config, const apq__target *target,
+                          const char *cache_dir, apq__object *object, apq_error *error) {
+  char *source = NULL;
+  apq_status status = apq__generate(config, target, &source, error);
+  if (!status) status = apq__compile(source, target, cache_dir, object, error);
+  apq__free(source);
+  return status;
+}
+
 static apq_status compile_and_load(apq_context *context, const apq__config *config,
                                    apq__loaded *loaded, apq_error *error) {
   const apq__target *target = apq__context_target(context);
-  char *source = NULL;
   apq__object object = {0};
-  apq_status status = apq__generate(config, target, &source, error);
-  if (!status) status = apq__compile(source, target, context->cache_dir, &object, error);
+  apq_status status = compile(config, target, context->cache_dir, &object, error);
   if (!status)
     status = load_image(context->device, config, object.image, object.size, loaded, error);
   if (!status) loaded->origin = object.from_cache ? APQ__ORIGIN_CACHE : APQ__ORIGIN_COMPILER;
   apq__object_free(&object);
-  apq__free(source);
+  return status;
+}
+
+apq_status apq__artifact_store(apq__db *db, const apq__config *config, const apq__target *target,
+                               const char *cache_dir, apq_error *error) {
+  char id[65], version[64];
+  apq__object object = {0};
+  apq_status status = apq__artifact_id(config, target, id, error);
+  if (!status) status = apq__compiler_version(target, version, sizeof version, error);
+  if (!status) status = compile(config, target, cache_dir, &object, error);
+  if (!status)
+    status = apq__db_add_artifact(db, id, target->arch, version, object.image, object.size, error);
+  apq__object_free(&object);
   return status;
 }
 

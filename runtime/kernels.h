@@ -6,6 +6,7 @@
 
 #include "apq.h"
 #include "config.h"
+#include "db.h"
 #include "device.h"
 #include "winner_table.h"
 
@@ -48,9 +49,14 @@ apq_status apq__kernel_get(apq_context *context, const apq__config *config, unsi
 
 /* The id under which the object of a config may be stored in a database (apq__db_add_artifact), so
  * that it is found without a winner that names it: SHA-256 of the arch, the kind of device, the
- * template hash and the config.  The tuner stores the pack kernels so; with them a machine with no
- * compiler can run whole plans. */
+ * template hash and the config. */
 apq_status apq__artifact_id(const apq__config *config, const apq__target *target, char id[65],
                             apq_error *error);
+
+/* Compiles a complete config and stores its object under that id.  What a tuner does with the pack
+ * kernels (apq__pack_config) of the bits it tunes: with them, and the objects of the winners, a
+ * machine with no compiler runs whole plans. */
+apq_status apq__artifact_store(apq__db *db, const apq__config *config, const apq__target *target,
+                               const char *cache_dir, apq_error *error);
 
 #endif

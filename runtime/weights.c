@@ -41,11 +41,9 @@ static void packed_free(packed *host) {
 static apq_status check_desc(const apq_weights_desc *desc, apq_error *error) {
   const int is_codes = desc->dtype == APQ_DTYPE_CODES8;
   const char *const stage = "argument";
-  if (desc->n < 1)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, stage, "n=%d: must be at least 1", desc->n);
-  if (desc->k < 1)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, stage, "k=%d: must be at least 1", desc->k);
-  apq_status status = apq__check_bits(desc->bits, "bits", error);
+  apq_status status = apq__check_dimension(desc->n, "n", error);
+  if (!status) status = apq__check_dimension(desc->k, "k", error);
+  if (!status) status = apq__check_bits(desc->bits, "bits", error);
   if (!status) status = apq__check_format(desc->format, "format", error);
   if (status) return status;
   if (!is_codes && desc->dtype != APQ_DTYPE_F32 && desc->dtype != APQ_DTYPE_F16 &&

@@ -16,7 +16,7 @@ typedef struct __attribute__((aligned(16))) apq_u32x4 {
 } apq_u32x4;
 
 /* Changes with the table below: an object built for another one is refused. */
-#define APQ_EMU_VERSION 1
+#define APQ_EMU_VERSION 2
 
 /* Which matrix instruction. */
 enum { APQ_EMU_B1_AND, APQ_EMU_B1_XOR, APQ_EMU_U8 };
@@ -27,6 +27,7 @@ struct apq_emu {
   int thread, block[3], grid[3];
   apq_u32 (*lds32)(apq_emu *, int line, int at);
   apq_u32x4 (*lds128)(apq_emu *, int line, int at);
+  void (*ldmatrix4)(apq_emu *, int line, apq_u32 *r, int at);
   void (*sts16)(apq_emu *, int line, int at, apq_u16);
   void (*sts32)(apq_emu *, int line, int at, apq_u32);
   void (*sts128)(apq_emu *, int line, int at, apq_u32x4);
@@ -66,9 +67,7 @@ typedef struct apq_emu_kernel {
 
 /* The emulator that loaded this object. */
 static apq_emu *apq_emu_self;
-APQ_EMU_EXPORT void apq_emu_attach(apq_emu *emu) {
-  apq_emu_self = emu;
-}
+APQ_EMU_EXPORT void apq_emu_attach(apq_emu *emu) { apq_emu_self = emu; }
 APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 
 /* A kernel: `APQ_KERNEL(name, type, threads, blocks) { ... args ... }` with at most `threads`
@@ -76,14 +75,13 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define APQ_KERNEL(name, type, threads, blocks) APQ_EMU_KERNEL(name, type, threads)
 #define APQ_EMU_KERNEL(name, type, threads)                                                        \
   static void name##_body(const type args);                                                        \
-  static void name##_run(const void *args) {                                                       \
-    name##_body(*(const type *)args);                                                              \
-  }                                                                                                \
+  static void name##_run(const void *args) { name##_body(*(const type *)args); }                   \
   APQ_EMU_EXPORT const apq_emu_kernel name = {name##_run, sizeof(type), threads};                  \
   static void name##_body(const type args)
 #define APQ_FUNCTION APQ_WORD
 /* Unrolling would only slow the host compiler down. */
 #define APQ_UNROLL
+#define APQ_UNROLL_4
 #define APQ_NO_UNROLL
 
 #define apq_thread()  (apq_emu_self->thread)
@@ -104,6 +102,7 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define apq_sts32(...)             APQ_EMU_CALL(sts32, __VA_ARGS__)
 #define apq_sts128(...)            APQ_EMU_CALL(sts128, __VA_ARGS__)
 #define apq_atomic_add_shared(...) APQ_EMU_CALL(atomic_add_shared, __VA_ARGS__)
+#define apq_ldmatrix4(...)         APQ_EMU_CALL(ldmatrix4, __VA_ARGS__)
 
 /* ---- global memory ---- */
 
@@ -162,12 +161,13 @@ APQ_WORD float apq_bits_float(apq_u32 v) {
   return both.f;
 }
 
+/* Not the compiler's, which may call a library that objects are linked without. */
 APQ_WORD int apq_popc(apq_u32 v) {
-  return __builtin_popcount(v);
+  v -= v >> 1 & 0x55555555u;
+  v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
+  return (int)(((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
 }
-APQ_WORD float apq_int_to_float(int v) {
-  return (float)v;
-}
+APQ_WORD float apq_int_to_float(int v) { return (float)v; }
 /* To the nearest integer, ties to even; saturating; NaN gives 0.  Adding and taking away 2^23
  * leaves a rounded integer. */
 APQ_WORD int apq_float_to_int(float v) {
@@ -179,18 +179,10 @@ APQ_WORD int apq_float_to_int(float v) {
   if (v < 0 && v > -two23) return (int)((v - two23) + two23);
   return (int)v;
 }
-APQ_WORD float apq_mul(float a, float b) {
-  return a * b;
-}
-APQ_WORD float apq_add(float a, float b) {
-  return a + b;
-}
-APQ_WORD float apq_div(float a, float b) {
-  return a / b;
-}
-APQ_WORD float apq_abs(float a) {
-  return apq_bits_float(apq_float_bits(a) & 0x7fffffffu);
-}
+APQ_WORD float apq_mul(float a, float b) { return a * b; }
+APQ_WORD float apq_add(float a, float b) { return a + b; }
+APQ_WORD float apq_div(float a, float b) { return a / b; }
+APQ_WORD float apq_abs(float a) { return apq_bits_float(apq_float_bits(a) & 0x7fffffffu); }
 /* A NaN loses against a number, and -0 is below +0. */
 APQ_WORD float apq_max(float a, float b) {
   if (a != a || b != b) return a != a ? b : a;
@@ -202,9 +194,7 @@ APQ_WORD float apq_min(float a, float b) {
   if (a == b) return apq_bits_float(apq_float_bits(a) | apq_float_bits(b));
   return a < b ? a : b;
 }
-APQ_WORD int apq_is_finite(float a) {
-  return apq_abs(a) <= 3.402823466e38f;
-}
+APQ_WORD int apq_is_finite(float a) { return apq_abs(a) <= 3.402823466e38f; }
 
 /* Exponent and mantissa move up into a float's place, where they stand for 2^-112 of the value. */
 APQ_WORD float apq_half_to_float(apq_u16 h) {
@@ -223,9 +213,7 @@ APQ_WORD apq_u16 apq_float_to_half(float f) {
   rest += 0xfffu + ((rest >> 13) & 1u);
   return (apq_u16)(sign | ((rest - 0x38000000u) >> 13));
 }
-APQ_WORD float apq_bf16_to_float(apq_u16 h) {
-  return apq_bits_float((apq_u32)h << 16);
-}
+APQ_WORD float apq_bf16_to_float(apq_u16 h) { return apq_bits_float((apq_u32)h << 16); }
 APQ_WORD apq_u16 apq_float_to_bf16(float f) {
   apq_u32 u = apq_float_bits(f);
   if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;

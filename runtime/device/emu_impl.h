@@ -87,6 +87,7 @@ struct apq__emu_warp {
   uint64_t since;          /* records before it are ordered with this warp by a warp barrier */
   uint32_t value[APQ__EMU_LANES], result[APQ__EMU_LANES];
   int argument[APQ__EMU_LANES];
+  uint32_t *r[APQ__EMU_LANES];
   int *d[APQ__EMU_LANES];
   const uint32_t *a[APQ__EMU_LANES], *b[APQ__EMU_LANES];
 };
@@ -182,7 +183,8 @@ apq_status apq__emu_check_red_zones(apq__emu *emu, apq_error *error);
 void apq__emu_check_global(apq__emu *emu, int line, const void *pointer, size_t size, int write);
 
 /* ---- emu_shared.c ---- */
-/* Checks and records a 16-byte write of the running thread. */
+/* Checks and records a 16-byte access of the running thread. */
+void apq__emu_note_read16(apq__emu *emu, int line, int at);
 void apq__emu_note_write16(apq__emu *emu, int line, int at);
 /* Marks 16 bytes, just noted as written, as in flight; and as written now. */
 void apq__emu_mark_flight(apq__emu *emu, int at);

@@ -140,6 +140,10 @@ static inline __attribute__((always_inline)) void write_span(apq__emu *emu, int 
   for (int i = 0; i < size / 4; i++) write_cell(emu, access, &emu->cells[at / 4 + i], now);
 }
 
+void apq__emu_note_read16(apq__emu *emu, int line, int at) {
+  read_span(emu, line, at, 16);
+}
+
 void apq__emu_note_write16(apq__emu *emu, int line, int at) {
   write_span(emu, line, at, 16);
 }

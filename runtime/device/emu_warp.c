@@ -5,10 +5,10 @@
 #include "host.h"
 
 /* The words at which all lanes of a warp meet.  The matrix words are told apart by their kind. */
-typedef enum meeting { SYNC_BLOCK, SYNC_WARP, BALLOT, SHUFFLE, SHUFFLE_XOR, MMA } meeting;
+typedef enum meeting { SYNC_BLOCK, SYNC_WARP, BALLOT, SHUFFLE, SHUFFLE_XOR, LDMATRIX, MMA } meeting;
 static const char *const word_name[] = {
-    "syncthreads", "syncwarp",   "ballot",     "shuffle",
-    "shuffle_xor", "mma_b1_and", "mma_b1_xor", "mma_u8",
+    "syncthreads", "syncwarp",   "ballot",     "shuffle", "shuffle_xor",
+    "ldmatrix4",   "mma_b1_and", "mma_b1_xor", "mma_u8",
 };
 
 enum {
@@ -186,6 +186,25 @@ static apq_u32 shuffle_xor(apq_emu *words, int line, apq_u32 v, int mask) {
   return warp->result[self->lane];
 }
 
+/* A lane reads its row when it comes, so that a store by a lane that comes later is seen to be
+ * late. */
+static void ldmatrix4(apq_emu *words, int line, apq_u32 *r, int at) {
+  apq__emu *emu = apq__emu_of(words);
+  apq__emu_thread *self = emu->current;
+  apq__emu_warp *warp = self->warp;
+  apq__emu_note_read16(emu, line, at);
+  warp->argument[self->lane] = at;
+  warp->r[self->lane] = r;
+  if (!meet(emu, LDMATRIX, line)) return;
+  for (int matrix = 0; matrix < 4; matrix++)
+    for (int row = 0; row < 8; row++) {
+      uint32_t row_words[4];
+      memcpy(row_words, emu->shared + warp->argument[8 * matrix + row], sizeof row_words);
+      for (int i = 0; i < 4; i++) warp->r[4 * row + i][matrix] = row_words[i];
+    }
+  maybe_yield(emu);
+}
+
 static void mma(apq_emu *words, int line, int kind, int *d, const apq_u32 *a, const apq_u32 *b) {
   apq__emu *emu = apq__emu_of(words);
   apq__emu_thread *self = emu->current;
@@ -290,5 +309,6 @@ void apq__emu_warp_words(apq_emu *words) {
   words->ballot = ballot;
   words->shuffle = shuffle;
   words->shuffle_xor = shuffle_xor;
+  words->ldmatrix4 = ldmatrix4;
   words->mma = mma;
 }

@@ -1,7 +1,7 @@
 # Every header compiles alone, and apq.h also as C++.
 cd "$2" || exit 1
 failed=0
-includes='-DAPQ_SOURCE_DIR="" -DAPQ_BINARY_DIR="" -Iruntime/include'
+includes='-Iruntime/include'
 for folder in runtime runtime/base runtime/device runtime/jit generator db tuner templates tests/unit tests/gpu; do
   includes="$includes -I$folder"
 done
@@ -15,7 +15,7 @@ else
   skip='*cuda*'
 fi
 for header in $(find runtime generator db tuner templates tests -name '*.h' ! -name "$skip" | sort); do
-  ${CC:-cc} -std=gnu11 -D_GNU_SOURCE $includes -Wall -Wextra -Wno-unused -Werror -fsyntax-only -x c "$header" || failed=1
+  ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -DAPQ_SOURCE_DIR='""' -DAPQ_BINARY_DIR='""' $includes -Wall -Wextra -Wno-unused -Werror -fsyntax-only -x c "$header" || failed=1
 done
 if command -v clang >/dev/null; then
   clang -Wall -Wextra -Werror -fsyntax-only -x c++ -std=c++11 runtime/include/apq.h || failed=1

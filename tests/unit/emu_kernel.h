@@ -16,7 +16,7 @@
 #include "alloc.h"
 #include "compile.h"
 #include "device.h"
-#include "host.h"
+#include "embedded.h"
 #include "status.h"
 
 /* The arguments of every test kernel: four device pointers and four integers. */
@@ -28,59 +28,57 @@ typedef struct test_args {
 static const char test_args_text[] =
     "typedef struct test_args { void *p[4]; int i[4]; } test_args;\n";
 
+extern const apq__embedded apq__embedded_templates[];
+
 typedef struct test_kernel {
   apq__device *device;
-  apq__object object;
   apq__module *module;
   apq__kernel *kernel;
 } test_kernel;
 
-static void check_ok(apq_status status, apq_error *error) {
+static inline void check_ok(apq_status status, apq_error *error) {
   if (status != APQ_OK)
     fail_msg("%s: %s\n%s", apq_status_name(status), error->message, error->log ? error->log : "");
 }
 
+/* The whole text; line 1 of `body` is line 1 of the reports. */
 static inline char *test_source(int cc, const char *body) {
-  char *prelude = NULL;
-  size_t size = 0;
-  apq_error error = APQ_ERROR_INIT;
-  check_ok(apq__read_file(APQ_SOURCE_DIR "/templates/prelude_emu.h", &prelude, &size, &error),
-           &error);
-  char *source = apq__format("#define APQ_CC %d\n#define APQ_EMULATED 1\n%s\n%s\n#line 1\n%s\n", cc,
-                             prelude, test_args_text, body);
-  apq__free(prelude);
-  return source;
+  const apq__embedded *prelude = apq__embedded_templates;
+  while (prelude->name && strcmp(prelude->name, "prelude_emu.h") != 0) prelude++;
+  assert_non_null(prelude->name);
+  return apq__format("#define APQ_CC %d\n#define APQ_EMULATED 1\n%s\n%s\n#line 1\n%s\n", cc,
+                     prelude->text, test_args_text, body);
 }
 
-/* Opens "emu:<arch>" with this seed (0: its own) and loads the kernel "test" of `body`, ready for
- * `smem` bytes of shared memory.  Line 1 of `body` is line 1 of the reports. */
-static inline void test_open(test_kernel *test, const char *arch, unsigned seed, const char *body,
-                             size_t smem) {
+static inline void test_compile(const char *arch, const char *body, apq__object *object) {
+  apq_error error = APQ_ERROR_INIT;
+  apq__target target;
+  check_ok(apq__target_emulated(arch, &target, &error), &error);
+  char *source = test_source(target.cc, body);
+  check_ok(apq__compile(source, &target, NULL, object, &error), &error);
+  apq__free(source);
+}
+
+/* Opens "emu:<arch>" with this seed (0: its own) and loads the kernel "test", ready for `smem`
+ * bytes of shared memory. */
+static inline void test_open(test_kernel *test, const char *arch, unsigned seed,
+                             const apq__object *object, size_t smem) {
   char name[32], number[16];
   apq_error error = APQ_ERROR_INIT;
-  memset(test, 0, sizeof *test);
   snprintf(name, sizeof name, "emu:%s", arch);
   snprintf(number, sizeof number, "%u", seed);
   if (seed) setenv("APQ_EMU_SEED", number, 1);
   check_ok(apq__device_open(name, &test->device, &error), &error);
   unsetenv("APQ_EMU_SEED");
-  char *source = test_source(test->device->target.cc, body);
-  check_ok(apq__compile(source, &test->device->target, APQ_BINARY_DIR "/test_cache", &test->object,
-                        &error),
-           &error);
-  apq__free(source);
-  check_ok(test->device->ops->load(test->device, test->object.image, test->object.size,
-                                   &test->module, &error),
-           &error);
-  check_ok(test->device->ops->kernel(test->device, test->module, "test", smem, &test->kernel, NULL,
-                                     &error),
+  const apq__device_ops *ops = test->device->ops;
+  check_ok(ops->load(test->device, object->image, object->size, &test->module, &error), &error);
+  check_ok(ops->kernel(test->device, test->module, "test", smem, &test->kernel, NULL, &error),
            &error);
 }
 
 static inline void test_close(test_kernel *test) {
   test->device->ops->unload(test->device, test->module);
   apq__device_close(test->device);
-  apq__object_free(&test->object);
 }
 
 static inline apq_status test_launch(test_kernel *test, unsigned blocks, unsigned threads,

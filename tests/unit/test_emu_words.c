@@ -4,12 +4,19 @@
 #include <math.h>
 
 #include "format.h"
+#include "host.h"
 
 enum { LANES = 32, SEEDS = 20 };
 
 static void fill_random(void *data, size_t size, uint64_t seed) {
   uint8_t *bytes = data;
   for (size_t i = 0; i < size; i++) bytes[i] = (uint8_t)apq__random(&seed);
+}
+
+static uint32_t bits_of(float v) {
+  uint32_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  return bits;
 }
 
 /* ---- mma ---- */
@@ -55,7 +62,9 @@ static void check_mma(const char *arch, const char *word, uint32_t (*dot)(uint32
   test_kernel test;
   apq_error error = APQ_ERROR_INIT;
   char *body = apq__format("#define MMA apq_mma_%s\n%s", word, mma_body);
-  test_open(&test, arch, 0, body, 0);
+  apq__object object;
+  test_compile(arch, body, &object);
+  test_open(&test, arch, 0, &object, 0);
   test_args args = {{test_upload(&test, a, sizeof a), test_upload(&test, b, sizeof b),
                      test_upload(&test, before, sizeof before), NULL},
                     {0}};
@@ -68,6 +77,7 @@ static void check_mma(const char *arch, const char *word, uint32_t (*dot)(uint32
       assert_int_equal(after[r % 8 * 4 + c / 2][r / 8 * 2 + c % 2], sum);
     }
   test_close(&test);
+  apq__object_free(&object);
   apq__free(body);
 }
 
@@ -114,9 +124,11 @@ static void ballots_and_shuffles(void **state) {
   enum { THREADS = 96 };
   uint32_t out[THREADS][5];
   apq_error error = APQ_ERROR_INIT;
+  apq__object object;
+  test_compile("sm_80", body, &object);
   for (unsigned seed = 1; seed <= SEEDS; seed++) {
     test_kernel test;
-    test_open(&test, "sm_80", seed, body, 0);
+    test_open(&test, "sm_80", seed, &object, 0);
     test_args args = {{test_alloc(&test, sizeof out)}, {0}};
     check_ok(test_launch(&test, 1, THREADS, 0, &args, &error), &error);
     test_download(&test, out, args.p[0], sizeof out);
@@ -126,11 +138,11 @@ static void ballots_and_shuffles(void **state) {
       assert_int_equal(out[i][1], 1000 * (warp + lane / 2) + 7);
       assert_int_equal(out[i][2], 1000 * (warp + (lane + 33) % LANES) + 7);
       assert_int_equal(out[i][3], 1000 * (warp + (lane ^ 5)) + 7);
-      float expected = (float)(1000 * (warp + (lane ^ 16)) + 7);
-      assert_memory_equal(&out[i][4], &expected, sizeof expected);
+      assert_int_equal(out[i][4], bits_of((float)(1000 * (warp + (lane ^ 16)) + 7)));
     }
     test_close(&test);
   }
+  apq__object_free(&object);
 }
 
 /* ---- memory ---- */
@@ -175,9 +187,11 @@ static void memory_words_move_what_they_say(void **state) {
   uint32_t counts[2] = {10, 20};
   apq_error error = APQ_ERROR_INIT;
   fill_random(in, sizeof in, 4);
+  apq__object object;
+  test_compile("sm_90a", body, &object);
   for (unsigned seed = 1; seed <= SEEDS; seed++) {
     test_kernel test;
-    test_open(&test, "sm_90a", seed, body, 1024);
+    test_open(&test, "sm_90a", seed, &object, 1024);
     test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out),
                        test_upload(&test, counts, sizeof counts),
                        test_upload(&test, &number, sizeof number)},
@@ -192,6 +206,34 @@ static void memory_words_move_what_they_say(void **state) {
     assert_int_equal(after[1], 23);
     test_close(&test);
   }
+  apq__object_free(&object);
+}
+
+/* Row l of 16 bytes holds words 4l to 4l+3; lane l points at row perm(l). */
+static void ldmatrix_spreads_rows(void **state) {
+  (void)state;
+  static const char body[] =
+      "APQ_KERNEL(test, test_args, 32, 1) {\n"
+      "  apq_u32 t = (apq_u32)apq_thread(), r[4];\n"
+      "  apq_sts128((int)(16 * t), (apq_u32x4){4 * t, 4 * t + 1, 4 * t + 2, 4 * t + 3});\n"
+      "  apq_syncwarp();\n"
+      "  apq_ldmatrix4(r, (int)(16 * (t * 5 % 32)));\n"
+      "  apq_stg128((apq_u8 *)args.p[0] + 16 * t, (apq_u32x4){r[0], r[1], r[2], r[3]});\n"
+      "}\n";
+  test_kernel test;
+  apq_error error = APQ_ERROR_INIT;
+  apq__object object;
+  uint32_t out[LANES][4];
+  test_compile("sm_75", body, &object);
+  test_open(&test, "sm_75", 0, &object, 512);
+  test_args args = {{test_alloc(&test, sizeof out)}, {0}};
+  check_ok(test_launch(&test, 1, LANES, 512, &args, &error), &error);
+  test_download(&test, out, args.p[0], sizeof out);
+  for (int lane = 0; lane < LANES; lane++)
+    for (int i = 0; i < 4; i++)
+      assert_int_equal(out[lane][i], 4 * ((8 * i + lane / 4) * 5 % LANES) + lane % 4);
+  test_close(&test);
+  apq__object_free(&object);
 }
 
 static void shared_atomics_add(void **state) {
@@ -208,13 +250,16 @@ static void shared_atomics_add(void **state) {
   test_kernel test;
   apq_error error = APQ_ERROR_INIT;
   uint32_t out[2];
-  test_open(&test, "sm_80", 0, body, 8);
+  apq__object object;
+  test_compile("sm_80", body, &object);
+  test_open(&test, "sm_80", 0, &object, 8);
   test_args args = {{test_alloc(&test, sizeof out)}, {0}};
   check_ok(test_launch(&test, 1, 256, 8, &args, &error), &error);
   test_download(&test, out, args.p[0], sizeof out);
   assert_int_equal(out[0], 128 * 127 - 16);
   assert_int_equal(out[1], 128 * 128 - 16);
   test_close(&test);
+  apq__object_free(&object);
 }
 
 /* A ring of three slots; odd chunks are zeros that read nothing. */
@@ -247,7 +292,9 @@ static void cp_async_copies_and_fills(void **state) {
   fill_random(in, sizeof in, 5);
   for (int i = 0; i < 3; i++) {
     test_kernel test;
-    test_open(&test, archs[i], 0, body, 3 * 512);
+    apq__object object;
+    test_compile(archs[i], body, &object);
+    test_open(&test, archs[i], 0, &object, 3 * 512);
     test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {0}};
     check_ok(test_launch(&test, 1, 32, 3 * 512, &args, &error), &error);
     test_download(&test, out, args.p[1], sizeof out);
@@ -256,6 +303,7 @@ static void cp_async_copies_and_fills(void **state) {
       assert_int_equal(out[at], t % 2 ? 0 : in[at / 512 * 512 + 16 * t + at % 16]);
     }
     test_close(&test);
+    apq__object_free(&object);
   }
 }
 
@@ -307,19 +355,22 @@ static void conversions_round_like_the_reference(void **state) {
   }
   test_kernel test;
   apq_error error = APQ_ERROR_INIT;
-  test_open(&test, "sm_80", 0, body, 0);
+  apq__object object;
+  test_compile("sm_80", body, &object);
+  test_open(&test, "sm_80", 0, &object, 0);
   test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {COUNT}};
   check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
   test_download(&test, out, args.p[1], sizeof out);
   for (int i = 0; i < COUNT; i++) {
     float v = in[i], back;
-    uint32_t bits;
-    memcpy(&bits, &v, sizeof bits);
+    uint32_t bits = bits_of(v);
     int nan = v != v;
     assert_int_equal(out[i][0], nan ? 0x7fff : apq__half_from_float(v));
     memcpy(&back, &out[i][1], sizeof back);
-    float half = apq__float_from_half((uint16_t)out[i][0]);
-    assert_true(nan ? back != back : memcmp(&back, &half, sizeof half) == 0);
+    if (nan)
+      assert_true(back != back);
+    else
+      assert_int_equal(out[i][1], bits_of(apq__float_from_half((uint16_t)out[i][0])));
     assert_int_equal(out[i][2], nan ? 0x7fff : apq__bf16_from_float(v));
     assert_int_equal(out[i][3], out[i][2] << 16);
     long integer = nan                  ? 0
@@ -329,12 +380,12 @@ static void conversions_round_like_the_reference(void **state) {
     assert_int_equal((int32_t)out[i][4], integer);
     assert_int_equal(out[i][5], __builtin_popcount(bits));
     assert_int_equal(out[i][6], isfinite(v) != 0);
-    float most = nan ? 1.0f : fmaxf(v, 1.0f), least = nan ? 1.0f : fminf(v, 1.0f);
-    assert_memory_equal(&out[i][7], &most, sizeof most);
-    assert_memory_equal(&out[i][8], &least, sizeof least);
+    assert_int_equal(out[i][7], bits_of(nan ? 1.0f : fmaxf(v, 1.0f)));
+    assert_int_equal(out[i][8], bits_of(nan ? 1.0f : fminf(v, 1.0f)));
     assert_int_equal(out[i][9], bits & 0x7fffffffu);
   }
   test_close(&test);
+  apq__object_free(&object);
 }
 
 int main(void) {
@@ -343,6 +394,7 @@ int main(void) {
       cmocka_unit_test(b1_and_does_not_exist_on_sm_75),
       cmocka_unit_test(ballots_and_shuffles),
       cmocka_unit_test(memory_words_move_what_they_say),
+      cmocka_unit_test(ldmatrix_spreads_rows),
       cmocka_unit_test(shared_atomics_add),
       cmocka_unit_test(cp_async_copies_and_fills),
       cmocka_unit_test(conversions_round_like_the_reference),
