@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "cuda_driver.h"
-#include "cuda_scope.h"
+#include "device_scope.h"
 #include "device.h"
 
 typedef struct apq__cuda_device {

@@ -1,7 +1,7 @@
 /* Making a CUDA device's context current, for code outside the backend that calls a CUDA library
  * (cuBLASLt). */
-#ifndef APQ_CUDA_SCOPE_H
-#define APQ_CUDA_SCOPE_H
+#ifndef APQ_DEVICE_SCOPE_H
+#define APQ_DEVICE_SCOPE_H
 
 #include "apq.h"
 #include "device.h"
