@@ -32,6 +32,9 @@ int main(void) {
     if (call) fail_msg("%s: %s", #call, (error)->message);                                         \
   } while (0)
 
+/* This program, for what needs a process of its own. */
+static const char *program;
+
 static fake_cuda *fake;
 static int (*depth)(void);
 static void (*push_foreign)(void);
@@ -97,8 +100,14 @@ static void *open_on_a_thread(void *out) {
   return NULL;
 }
 
-/* Comes first: the threads race for the loading of the library. */
-static void threads_may_open_at_once(void **state) {
+static void *use_on_a_thread(void *argument) {
+  apq__device *device = argument;
+  apq_status status = device->ops->synchronize(device, NULL, NULL);
+  return status ? argument : NULL;
+}
+
+/* Comes first: the threads race for the loading of the library, then for the context. */
+static void threads_may_open_and_start_at_once(void **state) {
   (void)state;
   enum { THREADS = 4 };
   pthread_t thread[THREADS];
@@ -106,11 +115,17 @@ static void threads_may_open_at_once(void **state) {
   for (int i = 0; i < THREADS; i++)
     assert_int_equal(pthread_create(&thread[i], NULL, open_on_a_thread, &device[i]), 0);
   for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
-  assert_int_equal(fake->retained[0], THREADS);
+  for (int i = 0; i < THREADS; i++) assert_non_null(device[i]);
+  assert_int_equal(fake->retained[0], 0); /* nobody has used it yet */
+  for (int i = 0; i < THREADS; i++)
+    assert_int_equal(pthread_create(&thread[i], NULL, use_on_a_thread, device[0]), 0);
   for (int i = 0; i < THREADS; i++) {
-    assert_non_null(device[i]);
-    device[i]->ops->close(device[i]);
+    void *failed = NULL;
+    pthread_join(thread[i], &failed);
+    assert_null(failed);
   }
+  assert_int_equal(fake->retained[0], 1);
+  for (int i = 0; i < THREADS; i++) device[i]->ops->close(device[i]);
   assert_int_equal(fake->retained[0], 0);
 }
 
@@ -416,12 +431,24 @@ static void opening_fails_cleanly(void **state) {
   assert_int_equal(apq__cuda_open(FAKE_DEVICES, &device, &error), APQ_NO_DEVICE);
   assert_non_null(strstr(error.message, "cuda:2"));
   assert_int_equal(apq__cuda_open(-1, &device, &error), APQ_NO_DEVICE);
+  assert_null(device);
+}
+
+static void a_context_that_cannot_be_made_is_tried_again(void **state) {
+  (void)state;
+  apq_error error = APQ_ERROR_INIT;
+  void *memory = NULL;
+  apq__device *device = open_device(0);
   fake->fail_call = "cuDevicePrimaryCtxRetain";
   fake->fail_result = FAKE_ERROR_OUT_OF_MEMORY;
-  assert_int_equal(apq__cuda_open(0, &device, &error), APQ_OUT_OF_MEMORY);
-  assert_non_null(strstr(error.message, "cuda:0: cuDevicePrimaryCtxRetain"));
+  assert_int_equal(device->ops->alloc(device, 16, &memory, &error), APQ_OUT_OF_MEMORY);
+  assert_non_null(strstr(error.message, "Fake GPU 0: cuDevicePrimaryCtxRetain"));
+  assert_null(memory);
   fake->fail_call = NULL;
-  assert_null(device);
+  assert_ok(device->ops->alloc(device, 16, &memory, &error), &error);
+  device->ops->release(device, memory);
+  device->ops->close(device);
+  assert_nothing_is_left();
   assert_int_equal(fake->retained[0], 0);
 }
 
@@ -460,20 +487,21 @@ static void a_driver_that_does_not_start_is_no_device(void **state) {
   fflush(stdout);
   pid_t child = fork();
   if (child == 0) {
-    execl("/proc/self/exe", "test_cuda_backend", "no-start", (char *)NULL);
+    execl(program, program, "no-start", (char *)NULL);
     _exit(127);
   }
   assert_int_equal(exit_status_of(child), 0);
 }
 
 int main(int argc, char **argv) {
+  program = argv[0];
   if (!load_fake()) {
     printf("cannot load the tests' driver: %s\n", dlerror());
     return 1;
   }
   if (argc == 2 && strcmp(argv[1], "no-start") == 0) return check_no_start();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(threads_may_open_at_once),
+      cmocka_unit_test(threads_may_open_and_start_at_once),
       cmocka_unit_test(the_target_comes_from_the_attributes),
       cmocka_unit_test(capabilities_map_to_archs),
       cmocka_unit_test(calls_leave_the_thread_s_contexts_alone),
@@ -484,6 +512,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(results_become_statuses),
       cmocka_unit_test(after_a_fault_everything_can_still_be_destroyed),
       cmocka_unit_test(opening_fails_cleanly),
+      cmocka_unit_test(a_context_that_cannot_be_made_is_tried_again),
       cmocka_unit_test(a_forked_child_is_told_why_it_cannot),
       cmocka_unit_test(a_driver_that_does_not_start_is_no_device),
   };
