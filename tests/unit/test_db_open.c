@@ -329,6 +329,38 @@ static void rows_of_other_programs_count(void **state) {
   apq__db_close(db);
 }
 
+/* Every table and column, in the documentation's table of them. */
+static void the_schema_is_documented(void **state) {
+  (void)state;
+  char *text = NULL, row[64], name[80];
+  size_t size = 0;
+  apq__store *model = NULL;
+  apq__rows rows;
+  int more = 0, count = 0;
+  assert_int_equal(apq__read_file(APQ_SOURCE_DIR "/docs/database.md", &text, &size, NULL), APQ_OK);
+  assert_int_equal(apq__store_open("model", APQ__STORE_MEMORY, &model, NULL), APQ_OK);
+  assert_int_equal(apq__db_migrate(model, 0, APQ__DB_VERSION, NULL), APQ_OK);
+  assert_int_equal(apq__rows_open(model,
+                                  "SELECT s.name, c.name FROM sqlite_schema s JOIN"
+                                  " pragma_table_info(s.name) c WHERE s.type = 'table'",
+                                  NULL, 0, &rows, NULL),
+                   APQ_OK);
+  while (!apq__rows_next(&rows, &more, NULL) && more) {
+    snprintf(row, sizeof row, "\n| `%s` |", apq__rows_text(&rows, 0));
+    snprintf(name, sizeof name, "`%s`", apq__rows_text(&rows, 1));
+    const char *line = strstr(text, row);
+    if (!line) fail_msg("table%s is not documented", row);
+    const char *found = strstr(line, name);
+    if (!found || found > strchr(line + 1, '\n'))
+      fail_msg("column %s of%s is not documented", name, row);
+    count++;
+  }
+  assert_true(count > 60);
+  apq__rows_close(&rows);
+  apq__store_close(model);
+  apq__free(text);
+}
+
 /* ---- where nothing can be written ---- */
 
 /* Runs `body` in a child that is not root, for whom permissions count; its exit status. */
@@ -468,6 +500,7 @@ int main(void) {
       TEST(processes_set_one_file_aside_once),
       TEST(version_1_is_migrated_in_place),
       TEST(rows_of_other_programs_count),
+      cmocka_unit_test(the_schema_is_documented),
       TEST(a_read_only_folder_can_be_read),
       TEST(a_file_that_cannot_be_written_is_said_so),
       TEST(a_killed_writer_leaves_the_last_commit),
