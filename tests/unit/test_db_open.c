@@ -136,8 +136,8 @@ static void altered_schemas_and_rows_are_set_aside(void **state) {
   const char *alterations[] = {
       "DROP VIEW winner",
       "DROP TRIGGER measurement_no_update",
-      "DROP TRIGGER measurement_is_honest; CREATE TRIGGER measurement_is_honest BEFORE INSERT ON"
-      " measurement BEGIN SELECT 1; END",
+      ("DROP TRIGGER measurement_is_honest; CREATE TRIGGER measurement_is_honest BEFORE INSERT ON"
+       " measurement BEGIN SELECT 1; END"),
       "DROP TRIGGER measurement_no_update; UPDATE measurement SET p50 = p50 * 1.001",
       "DROP TRIGGER variant_no_update; UPDATE variant SET key = 'a=2'",
       "PRAGMA foreign_keys = OFF; DROP TRIGGER problem_no_delete; DELETE FROM problem",
