@@ -282,6 +282,7 @@ static void ready_block(apq__emu *emu) {
     thread->warp = &emu->warps[i / APQ__EMU_LANES];
     thread->fiber = &emu->pool.fibers[i];
     thread->first = thread->last = thread->groups = 0;
+    thread->interval = 0;
     apq__fiber_prepare(thread->fiber, start_thread, emu);
   }
   for (int i = 0; i < emu->warp_count; i++) {

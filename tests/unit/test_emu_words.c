@@ -64,7 +64,8 @@ static void check_mma(const char *arch, const char *word, uint32_t (*dot)(uint32
   char *body = apq__format("#define MMA apq_mma_%s\n%s", word, mma_body);
   apq__object object;
   test_compile(arch, body, &object);
-  test_open(&test, arch, 0, &object, 0);
+  test_open(&test, arch, 0, &object);
+  test_use(&test, "test", 0);
   test_args args = {{test_upload(&test, a, sizeof a), test_upload(&test, b, sizeof b),
                      test_upload(&test, before, sizeof before), NULL},
                     {0}};
@@ -128,7 +129,8 @@ static void ballots_and_shuffles(void **state) {
   test_compile("sm_80", body, &object);
   for (unsigned seed = 1; seed <= SEEDS; seed++) {
     test_kernel test;
-    test_open(&test, "sm_80", seed, &object, 0);
+    test_open(&test, "sm_80", seed, &object);
+    test_use(&test, "test", 0);
     test_args args = {{test_alloc(&test, sizeof out)}, {0}};
     check_ok(test_launch(&test, 1, THREADS, 0, &args, &error), &error);
     test_download(&test, out, args.p[0], sizeof out);
@@ -191,7 +193,8 @@ static void memory_words_move_what_they_say(void **state) {
   test_compile("sm_90a", body, &object);
   for (unsigned seed = 1; seed <= SEEDS; seed++) {
     test_kernel test;
-    test_open(&test, "sm_90a", seed, &object, 1024);
+    test_open(&test, "sm_90a", seed, &object);
+    test_use(&test, "test", 1024);
     test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out),
                        test_upload(&test, counts, sizeof counts),
                        test_upload(&test, &number, sizeof number)},
@@ -225,7 +228,8 @@ static void ldmatrix_spreads_rows(void **state) {
   apq__object object;
   uint32_t out[LANES][4];
   test_compile("sm_75", body, &object);
-  test_open(&test, "sm_75", 0, &object, 512);
+  test_open(&test, "sm_75", 0, &object);
+  test_use(&test, "test", 512);
   test_args args = {{test_alloc(&test, sizeof out)}, {0}};
   check_ok(test_launch(&test, 1, LANES, 512, &args, &error), &error);
   test_download(&test, out, args.p[0], sizeof out);
@@ -252,7 +256,8 @@ static void shared_atomics_add(void **state) {
   uint32_t out[2];
   apq__object object;
   test_compile("sm_80", body, &object);
-  test_open(&test, "sm_80", 0, &object, 8);
+  test_open(&test, "sm_80", 0, &object);
+  test_use(&test, "test", 8);
   test_args args = {{test_alloc(&test, sizeof out)}, {0}};
   check_ok(test_launch(&test, 1, 256, 8, &args, &error), &error);
   test_download(&test, out, args.p[0], sizeof out);
@@ -294,7 +299,8 @@ static void cp_async_copies_and_fills(void **state) {
     test_kernel test;
     apq__object object;
     test_compile(archs[i], body, &object);
-    test_open(&test, archs[i], 0, &object, 3 * 512);
+    test_open(&test, archs[i], 0, &object);
+    test_use(&test, "test", 3 * 512);
     test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {0}};
     check_ok(test_launch(&test, 1, 32, 3 * 512, &args, &error), &error);
     test_download(&test, out, args.p[1], sizeof out);
@@ -357,7 +363,8 @@ static void conversions_round_like_the_reference(void **state) {
   apq_error error = APQ_ERROR_INIT;
   apq__object object;
   test_compile("sm_80", body, &object);
-  test_open(&test, "sm_80", 0, &object, 0);
+  test_open(&test, "sm_80", 0, &object);
+  test_use(&test, "test", 0);
   test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {COUNT}};
   check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
   test_download(&test, out, args.p[1], sizeof out);
