@@ -20,7 +20,7 @@ tune: build
 	@$(BUILD)/apq-tune $(ARGS)
 
 test: build
-	@ctest --test-dir $(BUILD) --parallel $(JOBS) --output-on-failure --label-exclude '$(SKIP)' $(TESTS)
+	@.ci/test $(BUILD) --label-exclude '$(SKIP)' $(TESTS)
 
 clean:
 	rm -rf $(BUILD)

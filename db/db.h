@@ -9,6 +9,7 @@
 #include "apq.h"
 #include "config.h"
 
+/* Used by one thread at a time, and not by a child after fork: each process opens its own. */
 typedef struct apq__db apq__db;
 
 /* Where a measurement was taken.  Two equal environments are one row. */
@@ -156,10 +157,19 @@ typedef struct apq__db_counts {
 } apq__db_counts;
 apq_status apq__db_count(apq__db *db, apq__db_counts *out, apq_error *error);
 
-/* Text export of everything but artifacts unless `with_artifacts` (base64): sorted, one row a line,
- * so that two exports of equal databases are equal; importing is a commutative upsert by content,
- * all or nothing.  A new string (apq__free). */
-apq_status apq__db_export(apq__db *db, int with_artifacts, char **text, apq_error *error);
+/* What an export holds: by default every measurement, failure and tuned problem. */
+enum {
+  APQ__EXPORT_ARTIFACTS = 1, /* also the objects, in base64 */
+  APQ__EXPORT_WINNERS = 2, /* of the measurements only the winners, and no failures: small enough to
+                              ship, and the same winners where it is imported */
+};
+
+/* Export as text: a header, one row a line, sorted, so that two exports of equal databases are
+ * equal, and a checksum.  Claims are not exported.  `what` is a sum of the above.  *text is a new
+ * string (apq__free). */
+apq_status apq__db_export(apq__db *db, int what, char **text, apq_error *error);
+/* Adds what is not there yet: importing A then B gives the same database as B then A, and importing
+ * twice the same as once.  All or nothing: PARSE names `name` and the line at fault. */
 apq_status apq__db_import(apq__db *db, const char *text, const char *name, apq_error *error);
 
 #endif

@@ -20,8 +20,8 @@ apq_status apq__db_check_writable(const apq__db *db, apq_error *error);
 
 /* The inserts below run inside a transaction of the caller's.  A row that is already there is left
  * as it is. */
-apq_status apq__db_insert_measurement(apq__db *db, const apq__winner *row, apq_error *error);
-apq_status apq__db_insert_failure(apq__db *db, const apq__failure *row, apq_error *error);
+apq_status apq__db_insert_measurement(apq__db *db, apq__winner *row, apq_error *error);
+apq_status apq__db_insert_failure(apq__db *db, apq__failure *row, apq_error *error);
 apq_status apq__db_insert_tuned(apq__db *db, const apq__tuned_row *row, apq_error *error);
 apq_status apq__db_insert_artifact(apq__db *db, const char *id, const char *arch,
                                    const char *compiler, const void *image, size_t size,

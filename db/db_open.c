@@ -168,6 +168,12 @@ static int ignore_measurement(const apq__winner *row, void *user) {
   return 0;
 }
 
+static int ignore_tuned(const apq__tuned_row *row, void *user) {
+  (void)row;
+  (void)user;
+  return 0;
+}
+
 static int ignore_failure(const apq__failure *row, void *user) {
   (void)row;
   (void)user;
@@ -178,7 +184,7 @@ static int ignore_failure(const apq__failure *row, void *user) {
 static apq_status verify(apq__db *db, apq_error *error) {
   apq__rows rows = {0};
   int more = 0;
-  apq_status status = apq__rows_open(db->store, "PRAGMA quick_check(1)", NULL, 0, &rows, error);
+  apq_status status = apq__rows_open(db->store, "PRAGMA integrity_check(1)", NULL, 0, &rows, error);
   if (!status) status = apq__rows_next(&rows, &more, error);
   if (!status && (!more || strcmp(apq__rows_text(&rows, 0), "ok") != 0))
     status = apq__fail(error, APQ_CORRUPT, "database", "'%s' is damaged: %s", db->path,
@@ -190,6 +196,7 @@ static apq_status verify(apq__db *db, apq_error *error) {
   }
   if (!status) status = apq__db_each_measurement(db, ignore_measurement, NULL, error);
   if (!status) status = apq__db_failures(db, ignore_failure, NULL, error);
+  if (!status) status = apq__db_each_tuned(db, ignore_tuned, NULL, error);
   if (!status) status = apq__db_winners(db, NULL, NULL, ignore_measurement, NULL, error);
   return status;
 }

@@ -132,7 +132,7 @@ int apq__canonical_problem(const char *text, size_t length, apq__problem *out) {
       at == end || !apq__dtype_parse(name, &out->out))
     return 0;
   if (!(at = take_number(at + 1, end, "p=", &out->p)) ||
-      !(at = take_number(at, end, "q=", &out->q)) || at != end)
+      !(at = take_number(at, end, "q=", &out->q)) || at != end || end[-1] == ',')
     return 0;
   return out->p <= 8 && out->q <= 8 && (unsigned)out->out <= APQ_DTYPE_F32;
 }

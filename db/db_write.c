@@ -91,10 +91,14 @@ static apq_status check_measurement(const apq__winner *row, apq_error *error) {
   return apq__fail(error, APQ_INVALID_ARGUMENT, "database", "measurement refused: %s", fault);
 }
 
-apq_status apq__db_insert_measurement(apq__db *db, const apq__winner *row, apq_error *error) {
+apq_status apq__db_insert_measurement(apq__db *db, apq__winner *row, apq_error *error) {
   int64_t environment = 0, problem = 0, variant = 0;
   const apq__measurement *m = &row->measurement;
   apq_status status = check_measurement(row, error);
+  /* As SQLite gives them back, because the digest is of that. */
+  row->environment.emulated = row->environment.emulated != 0;
+  row->measurement.modelled = row->measurement.modelled != 0;
+  row->measurement.incumbent_ratio += 0.0;
   if (!status) status = insert_environment(db, &row->environment, &environment, error);
   if (!status) status = insert_problem(db, &row->problem, &problem, error);
   if (!status) status = insert_variant(db, &row->variant, &variant, error);
@@ -131,18 +135,6 @@ apq_status apq__db_insert_measurement(apq__db *db, const apq__winner *row, apq_e
                         values, APQ__COUNT(values), error);
 }
 
-/* The same values however the caller wrote them: flags are 0 or 1, and -0.0 is 0.0, as SQLite
- * stores it. */
-static void make_row(const apq__environment *environment, const apq__problem *problem,
-                     const apq__variant *variant, const apq__measurement *measurement,
-                     apq__winner *row) {
-  *row = (apq__winner){*environment, *problem, *variant, *measurement};
-  row->environment.emulated = environment->emulated != 0;
-  row->measurement.modelled = measurement->modelled != 0;
-  row->measurement.incumbent_ratio += 0.0;
-  if (!row->measurement.unix_time) row->measurement.unix_time = apq__unix_time();
-}
-
 apq_status apq__db_add_measurements(apq__db *db, const apq__environment *environment,
                                     const apq__problem *problem, int count,
                                     const apq__variant *variants,
@@ -151,8 +143,8 @@ apq_status apq__db_add_measurements(apq__db *db, const apq__environment *environ
   if (!status) status = apq__store_begin(db->store, error);
   if (status) return status;
   for (int i = 0; i < count && !status; i++) {
-    apq__winner row;
-    make_row(environment, problem, &variants[i], &measurements[i], &row);
+    apq__winner row = {*environment, *problem, variants[i], measurements[i]};
+    if (!row.measurement.unix_time) row.measurement.unix_time = apq__unix_time();
     status = apq__db_insert_measurement(db, &row, error);
   }
   if (!status) status = apq__db_refresh_winners(db, error);
@@ -167,8 +159,9 @@ apq_status apq__db_add_measurement(apq__db *db, const apq__environment *environm
 
 /* ---- failures ---- */
 
-apq_status apq__db_insert_failure(apq__db *db, const apq__failure *row, apq_error *error) {
+apq_status apq__db_insert_failure(apq__db *db, apq__failure *row, apq_error *error) {
   int64_t environment = 0, problem = 0, variant = 0;
+  row->environment.emulated = row->environment.emulated != 0;
   apq_status status = insert_environment(db, &row->environment, &environment, error);
   if (!status && row->problem[0]) {
     apq__problem parsed;
@@ -201,7 +194,6 @@ apq_status apq__db_add_failure(apq__db *db, const apq__environment *environment,
                                const char *stage, const char *message, const char *log,
                                apq_error *error) {
   apq__failure row = {.environment = *environment, .variant = *variant, .log = log ? log : ""};
-  row.environment.emulated = environment->emulated != 0;
   row.unix_time = apq__unix_time();
   snprintf(row.stage, sizeof row.stage, "%s", stage);
   snprintf(row.message, sizeof row.message, "%s", message ? message : "");

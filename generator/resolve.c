@@ -185,12 +185,28 @@ typedef struct {
   int is_taken;    /* an earlier or this branch was taken */
 } chain;
 
-static int starts_directive(const char *line, const char *word) {
-  if (*line != '#') return 0;
+typedef enum directive {
+  TEXT, /* no directive, or one that is not of interest */
+  DEFINE,
+  IF,
+  IFDEF,
+  IFNDEF,
+  ELIF,
+  ELSE,
+  ENDIF,
+} directive;
+
+static directive directive_of(const char *line) {
+  static const char *const words[] = {"",       "define", "if",   "ifdef",
+                                      "ifndef", "elif",   "else", "endif"};
+  if (*line != '#') return TEXT;
   line++;
   while (*line == ' ') line++;
-  size_t length = strlen(word);
-  return strncmp(line, word, length) == 0 && !isalnum((unsigned char)line[length]);
+  size_t length = 0;
+  while (isalnum((unsigned char)line[length])) length++;
+  for (int i = DEFINE; i <= ENDIF; i++)
+    if (strlen(words[i]) == length && memcmp(line, words[i], length) == 0) return (directive)i;
+  return TEXT;
 }
 
 static void note_define(apq__resolver *resolver, const char *line) {
@@ -214,31 +230,25 @@ static number condition(const apq__resolver *resolver, const char *line) {
 }
 
 /* Handles a conditional directive; returns 1 when the line is to be kept in the text. */
-static int conditional(const apq__resolver *resolver, const char *line, chain *stack, int *depth) {
-  if (starts_directive(line, "endif")) {
+static int conditional(const apq__resolver *resolver, directive kind, const char *line,
+                       chain *stack, int *depth) {
+  if (kind == ENDIF) {
     chain top = stack[--*depth];
     return top.is_verbatim && top.was_live;
   }
-  if (starts_directive(line, "else") || starts_directive(line, "elif")) {
+  if (kind == ELSE || kind == ELIF) {
     chain *top = &stack[*depth - 1];
     if (top->is_verbatim) return top->was_live;
-    int is_else = starts_directive(line, "else");
-    number value = is_else ? known(1) : condition(resolver, line);
+    number value = kind == ELSE ? known(1) : condition(resolver, line);
     top->is_live = top->was_live && !top->is_taken && value.known && value.value;
     top->is_taken |= top->is_live;
     return 0;
   }
   int was_live = *depth ? stack[*depth - 1].is_live : 1;
-  number value = starts_directive(line, "if") ? condition(resolver, line) : unknown;
+  number value = kind == IF ? condition(resolver, line) : unknown;
   int is_live = was_live && (!value.known || value.value);
   stack[(*depth)++] = (chain){!value.known, was_live, is_live, is_live};
   return !value.known && was_live;
-}
-
-static int is_conditional(const char *line) {
-  return starts_directive(line, "if") || starts_directive(line, "ifdef") ||
-         starts_directive(line, "ifndef") || starts_directive(line, "elif") ||
-         starts_directive(line, "else") || starts_directive(line, "endif");
 }
 
 apq_status apq__resolve(apq__resolver *resolver, const char *name, const char *text, apq__text *out,
@@ -254,22 +264,22 @@ apq_status apq__resolve(apq__resolver *resolver, const char *name, const char *t
     line = apq__strndup(text, length);
     text += length + (text[length] == '\n');
     if (!line) return apq__fail(error, APQ_OUT_OF_MEMORY, "generate", "out of memory");
-    int is_open = starts_directive(line, "if") || starts_directive(line, "ifdef") ||
-                  starts_directive(line, "ifndef");
-    if (is_conditional(line)) {
+    directive kind = directive_of(line);
+    if (kind >= IF) {
+      int is_open = kind <= IFNDEF;
       if ((is_open && depth == DEPTH_MAX) || (!is_open && depth == 0)) {
         status = apq__fail(error, APQ_PARSE, "generate", "%s:%d: unbalanced '%s'", name,
                            number_of_line, line);
         goto cleanup;
       }
-      if (conditional(resolver, line, stack, &depth)) apq__text_add(out, "%s\n", line);
+      if (conditional(resolver, kind, line, stack, &depth)) apq__text_add(out, "%s\n", line);
       continue;
     }
     if (depth && !stack[depth - 1].is_live) continue;
     if (strncmp(line, " * @", 4) == 0) continue;
     if (!*line && was_blank) continue;
     was_blank = !*line;
-    if (starts_directive(line, "define")) note_define(resolver, line);
+    if (kind == DEFINE) note_define(resolver, line);
     apq__text_add(out, "%s\n", line);
   }
   if (depth)

@@ -7,6 +7,7 @@
 #include "bitplane.h"
 #include "config.h"
 #include "context.h"
+#include "parallel.h"
 #include "reference.h"
 #include "status.h"
 
@@ -92,31 +93,50 @@ static apq_status no_memory(const apq_weights_desc *desc, apq_error *error) {
                    desc->n, desc->k);
 }
 
+/* Quantizing the rows of one matrix. */
+typedef struct quantizing {
+  const apq_weights_desc *desc;
+  int64_t ld;
+  packed *host;
+  float *rows; /* [workers][k] */
+} quantizing;
+
+static void quantize_rows(void *user, int worker, int begin, int end) {
+  const quantizing *job = user;
+  const apq_weights_desc *desc = job->desc;
+  const int64_t k = desc->k;
+  float *row = job->rows + worker * k;
+  for (int i = begin; i < end; i++) {
+    for (int j = 0; j < desc->k; j++)
+      row[j] = apq__load_float(desc->data, desc->dtype, i * job->ld + j);
+    apq__reference_quantize(row, k, desc->bits, desc->format, job->host->codes + i * k,
+                            &job->host->scales[i], &job->host->zeros[i]);
+  }
+}
+
 /* Per output channel, by the same rules as the pack kernels. */
 static apq_status quantize(const apq_weights_desc *desc, int64_t ld, packed *host,
                            apq_error *error) {
-  apq_status status = APQ_OK;
-  float *row = apq__calloc((size_t)desc->k, sizeof *row);
+  /* A thread is worth its start from about a million elements on. */
+  const int grain = 1 + (1 << 20) / desc->k;
+  const int workers = apq__parallel_workers(desc->n, grain);
   host->codes = apq__calloc((size_t)desc->n, (size_t)desc->k);
   host->scales = apq__calloc((size_t)desc->n, sizeof *host->scales);
   host->zeros = apq__calloc((size_t)desc->n, sizeof *host->zeros);
-  if (!row || !host->codes || !host->scales || !host->zeros) {
-    status = no_memory(desc, error);
-    goto cleanup;
+  float *rows = apq__calloc((size_t)workers * (size_t)desc->k, sizeof *rows);
+  if (!rows || !host->codes || !host->scales || !host->zeros) {
+    apq__free(rows);
+    return no_memory(desc, error);
   }
-  for (int i = 0; i < desc->n; i++) {
-    for (int j = 0; j < desc->k; j++) row[j] = apq__load_float(desc->data, desc->dtype, i * ld + j);
-    apq__reference_quantize(row, desc->k, desc->bits, desc->format,
-                            host->codes + (int64_t)i * desc->k, &host->scales[i], &host->zeros[i]);
-  }
+  quantizing job = {desc, ld, host, rows};
+  apq__parallel(workers, desc->n, quantize_rows, &job);
+  apq__free(rows);
   if (desc->format != APQ_FORMAT_UINT) {
     /* The format's own zero: kernels take it as a constant. */
     apq__free(host->zeros);
     host->zeros = NULL;
   }
-cleanup:
-  apq__free(row);
-  return status;
+  return APQ_OK;
 }
 
 static apq_status take_arrays(const apq_weights_desc *desc, packed *host, apq_error *error) {

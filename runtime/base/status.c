@@ -43,8 +43,8 @@ void apq_error_clear(apq_error *error) {
   *error = (apq_error)APQ_ERROR_INIT;
 }
 
-apq_status apq__fail(apq_error *error, apq_status status, const char *stage, const char *format,
-                     ...) {
+apq_status(apq__fail)(apq_error *error, apq_status status, const char *stage, const char *format,
+                      ...) {
   if (!error) return status;
   /* The message is built before the old one is cleared: an argument may point into it. */
   char message[sizeof error->message];

@@ -10,6 +10,10 @@
  * statement.  An earlier log is freed. */
 apq_status apq__fail(apq_error *error, apq_status status, const char *stage, const char *format,
                      ...) __attribute__((format(printf, 4, 5)));
+#ifdef __clang_analyzer__
+/* The analyzer sees one source file at a time and would take the result for OK as well. */
+#define apq__fail(error, status, ...) (apq__fail(error, status, __VA_ARGS__), (status))
+#endif
 
 /* Gives `log` (from apq__alloc, may be NULL) to `error`, which frees it; with a NULL error frees it
  * now. */

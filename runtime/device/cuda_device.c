@@ -7,13 +7,29 @@
 #include "cuda_nvml.h"
 #include "status.h"
 
-apq_status apq__cuda_enter(const apq__device *device, apq__cuda_scope *scope, apq_error *error) {
-  const apq__cuda_device *cuda = (const apq__cuda_device *)device;
-  CUcontext current = NULL;
+static apq_status get_context(apq__cuda_device *cuda, CUcontext *out, apq_error *error) {
+  *out = atomic_load_explicit(&cuda->context, memory_order_acquire);
+  if (*out) return APQ_OK;
+  apq_status status = APQ_OK;
+  pthread_mutex_lock(&cuda->retaining);
+  *out = atomic_load_explicit(&cuda->context, memory_order_relaxed);
+  if (!*out) {
+    status = APQ__CUDA_CALL(cuda->driver, error, DevicePrimaryCtxRetain, out, cuda->handle);
+    if (!status) atomic_store_explicit(&cuda->context, *out, memory_order_release);
+  }
+  pthread_mutex_unlock(&cuda->retaining);
+  if (status) apq__error_prefix(error, "%s", cuda->base.target.name);
+  return status;
+}
+
+apq_status apq__cuda_enter(apq__device *device, apq__cuda_scope *scope, apq_error *error) {
+  apq__cuda_device *cuda = apq__cuda_of(device);
+  CUcontext context = NULL, current = NULL;
   scope->pushed = NULL;
-  if (cuda->driver->CtxGetCurrent(&current) == CUDA_SUCCESS && current == cuda->context)
-    return APQ_OK;
-  apq_status status = APQ__CUDA_CALL(cuda->driver, error, CtxPushCurrent, cuda->context);
+  apq_status status = get_context(cuda, &context, error);
+  if (status) return status;
+  if (cuda->driver->CtxGetCurrent(&current) == CUDA_SUCCESS && current == context) return APQ_OK;
+  status = APQ__CUDA_CALL(cuda->driver, error, CtxPushCurrent, context);
   if (!status) scope->pushed = device;
   return status;
 }
@@ -26,7 +42,8 @@ void apq__cuda_leave(const apq__cuda_scope *scope) {
 
 static void cuda_close(apq__device *device) {
   apq__cuda_device *cuda = apq__cuda_of(device);
-  if (cuda->context) (void)cuda->driver->DevicePrimaryCtxRelease(cuda->handle);
+  if (atomic_load(&cuda->context)) (void)cuda->driver->DevicePrimaryCtxRelease(cuda->handle);
+  pthread_mutex_destroy(&cuda->retaining);
   pthread_mutex_destroy(&cuda->functions);
   apq__free(cuda);
 }
@@ -81,8 +98,6 @@ static apq_status fill_device(apq__cuda_device *cuda, int ordinal, apq_error *er
   if (!status)
     status = APQ__CUDA_CALL(driver, error, DeviceGetPCIBusId, cuda->bus_id,
                             (int)sizeof cuda->bus_id, cuda->handle);
-  if (!status)
-    status = APQ__CUDA_CALL(driver, error, DevicePrimaryCtxRetain, &cuda->context, cuda->handle);
   if (status) return status;
   /* Nothing is reserved before compute capability 8.0, and old drivers do not know the attribute.
    */
@@ -107,6 +122,7 @@ apq_status apq__cuda_open(int ordinal, apq__device **out, apq_error *error) {
   apq__cuda_device *cuda = apq__calloc(1, sizeof *cuda);
   if (!cuda) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "opening cuda:%d", ordinal);
   cuda->base.ops = &ops;
+  pthread_mutex_init(&cuda->retaining, NULL);
   pthread_mutex_init(&cuda->functions, NULL);
   apq_status status = apq__cuda_driver_get(&cuda->driver, error);
   if (!status) status = fill_device(cuda, ordinal, error);

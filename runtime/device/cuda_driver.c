@@ -1,21 +1,25 @@
 #include "cuda_driver.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "library.h"
 #include "status.h"
 
-static const struct {
-  const char *symbol;
-  size_t offset;
-} symbols[] = {
-#define APQ__CUDA_SYMBOL(field, symbol, parameters) {symbol, offsetof(apq__cuda_driver, field)},
+static const char *const names[] = {"libcuda.so.1", NULL};
+static const char *const symbols[] = {
+#define APQ__CUDA_SYMBOL(field, symbol, parameters) symbol,
     APQ__CUDA_FUNCTIONS(APQ__CUDA_SYMBOL)
 #undef APQ__CUDA_SYMBOL
+        NULL};
+static const apq__library_desc library = {
+    .what = "CUDA driver",
+    .hint = "it comes with the NVIDIA driver, 470 or newer",
+    .variable = APQ__VAR_COUNT,
+    .names = names,
+    .symbols = symbols,
+    .status = APQ_NO_DEVICE,
+    .stage = "device",
 };
 
 /* Results that mean something more precise than "the device reported an error". */
@@ -73,40 +77,17 @@ static struct {
   apq_error failure; /* never holds a log */
 } loaded;
 
-static apq_status find_symbols(void *library) {
-  for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-    void *address = dlsym(library, symbols[i].symbol);
-    if (!address)
-      return apq__fail(
-          &loaded.failure, APQ_NO_DEVICE, "device",
-          "the CUDA driver library libcuda.so.1 has no %s: the driver is older than 11.4 (R470)",
-          symbols[i].symbol);
-    memcpy((char *)&loaded.driver + symbols[i].offset, &address, sizeof address);
-  }
-  return APQ_OK;
-}
-
-/* The library stays loaded for the life of the process: it starts threads that an unload would
- * crash. */
 static void load_driver(void) {
   apq_error *failure = &loaded.failure;
-  loaded.process = getpid();
-  void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (!library) {
-    const char *reason = dlerror();
-    apq__fail(failure, APQ_NO_DEVICE, "device",
-              "no CUDA driver: libcuda.so.1 cannot be loaded (%s); it comes with the NVIDIA driver",
-              reason ? reason : "unknown reason");
-    return;
-  }
-  if (find_symbols(library)) return;
   apq__cuda_driver *driver = &loaded.driver;
+  loaded.process = getpid();
+  if (apq__library_load(&library, driver, failure)) return;
   apq_status status = APQ__CUDA_CALL(driver, failure, Init, 0);
   if (!status) status = APQ__CUDA_CALL(driver, failure, DriverGetVersion, &driver->version);
   if (!status) return;
   /* Whatever the driver says here, there is no device to work with. */
   failure->status = APQ_NO_DEVICE;
-  apq__error_prefix(failure, "the CUDA driver (libcuda.so.1) does not start");
+  apq__error_prefix(failure, "the CUDA driver (%s) does not start", names[0]);
 }
 
 apq_status apq__cuda_driver_get(const apq__cuda_driver **out, apq_error *error) {

@@ -67,7 +67,7 @@ typedef struct apq__cuda_driver {
 #define APQ__CUDA_FIELD(field, symbol, parameters) CUresult(CUDAAPI *field) parameters;
   APQ__CUDA_FUNCTIONS(APQ__CUDA_FIELD)
 #undef APQ__CUDA_FIELD
-  int version; /* of the API, 13000 for 13.0 */
+  int version; /* of the API, 13000 for 13.0; after the functions, which are filled as an array */
 } apq__cuda_driver;
 
 /* The loaded and initialized driver: once a process, from any thread.  NO_DEVICE says what was

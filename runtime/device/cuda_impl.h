@@ -3,16 +3,20 @@
 #define APQ_CUDA_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "cuda_driver.h"
-#include "cuda_scope.h"
+#include "device_scope.h"
 #include "device.h"
 
 typedef struct apq__cuda_device {
   apq__device base;
   const apq__cuda_driver *driver;
   CUdevice handle;
-  CUcontext context;         /* the primary one: the CUDA runtime API uses the same */
+  /* The primary one, which the CUDA runtime API uses too; NULL until the first call that needs it:
+   * a process that only looks at the device takes neither its time nor its memory. */
+  _Atomic(CUcontext) context;
+  pthread_mutex_t retaining; /* guards the making of `context` */
   char bus_id[32];           /* PCI, by which NVML knows the GPU */
   int reserved_smem;         /* bytes of each block that the system keeps */
   pthread_mutex_t functions; /* guards the kernel lists of the modules */

@@ -103,25 +103,34 @@ static apq_status read_info(apq__device *device, apq__kernel *kernel, apq_error 
   return APQ_OK;
 }
 
-static apq_status make_kernel(apq__device *device, apq__module *module, const char *name,
-                              apq__kernel **out, apq_error *error) {
-  apq__kernel *kernel = apq__calloc(1, sizeof *kernel);
-  if (!kernel) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "kernel '%s'", name);
-  apq_status status = APQ_OK;
+static apq_status fill_kernel(apq__device *device, apq__module *module, const char *name,
+                              apq__kernel *kernel, apq_error *error) {
   kernel->name = apq__strdup(name);
-  if (!kernel->name) status = apq__fail(error, APQ_OUT_OF_MEMORY, "device", "kernel '%s'", name);
-  if (!status)
-    status =
-        APQ__CUDA_RUN(device, error, ModuleGetFunction, &kernel->function, module->module, name);
-  if (!status) status = read_info(device, kernel, error);
-  if (status) {
+  if (!kernel->name) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "its name");
+  apq_status status =
+      APQ__CUDA_RUN(device, error, ModuleGetFunction, &kernel->function, module->module, name);
+  return status ? status : read_info(device, kernel, error);
+}
+
+/* The module's kernel of this name, made on first use; NULL and `*status` on failure. */
+static apq__kernel *get_kernel(apq__device *device, apq__module *module, const char *name,
+                               apq_status *status, apq_error *error) {
+  *status = APQ_OK;
+  for (apq__kernel *known = module->kernels; known; known = known->next)
+    if (strcmp(known->name, name) == 0) return known;
+  apq__kernel *kernel = apq__calloc(1, sizeof *kernel);
+  if (!kernel) {
+    *status = apq__fail(error, APQ_OUT_OF_MEMORY, "device", "its handle");
+    return NULL;
+  }
+  *status = fill_kernel(device, module, name, kernel, error);
+  if (*status) {
     free_kernel(kernel);
-    return status;
+    return NULL;
   }
   kernel->next = module->kernels;
   module->kernels = kernel;
-  *out = kernel;
-  return APQ_OK;
+  return kernel;
 }
 
 /* Opts in to `bytes` of dynamic shared memory and asks for as much of the L1 as the blocks that fit
@@ -148,39 +157,35 @@ static apq_status reserve_smem(apq__device *device, const apq__kernel *kernel, i
                        percent > 100 ? 100 : (int)percent);
 }
 
-static apq_status find_kernel(apq__device *device, apq__module *module, const char *name,
-                              size_t smem_bytes, apq__kernel **out, apq_error *error) {
+/* Makes launches with `smem_bytes` of dynamic shared memory legal. */
+static apq_status allow_smem(apq__device *device, apq__kernel *kernel, size_t smem_bytes,
+                             apq_error *error) {
   const apq__target *target = &device->target;
-  apq__kernel *kernel = module->kernels;
-  while (kernel && strcmp(kernel->name, name) != 0) kernel = kernel->next;
-  apq_status status = kernel ? APQ_OK : make_kernel(device, module, name, &kernel, error);
-  if (status) return status;
   size_t block_bytes = smem_bytes + (size_t)kernel->info.static_smem_bytes;
   if (smem_bytes > (size_t)target->smem_per_block || block_bytes > (size_t)target->smem_per_block)
     return apq__fail(error, APQ_INFEASIBLE, "device",
                      "a block needs %zu bytes of shared memory, %s has %d", block_bytes,
                      target->name, target->smem_per_block);
   /* A function has one limit, so two users of one kernel get the larger. */
-  if ((int)smem_bytes > kernel->dynamic_smem || !kernel->dynamic_smem)
-    status = reserve_smem(device, kernel, (int)smem_bytes, error);
-  if (status) return status;
-  if ((int)smem_bytes > kernel->dynamic_smem) kernel->dynamic_smem = (int)smem_bytes;
-  *out = kernel;
-  return APQ_OK;
+  int bytes = (int)smem_bytes;
+  if (bytes <= kernel->dynamic_smem && kernel->dynamic_smem) return APQ_OK;
+  apq_status status = reserve_smem(device, kernel, bytes, error);
+  if (!status) kernel->dynamic_smem = bytes;
+  return status;
 }
 
 apq_status apq__cuda_kernel(apq__device *device, apq__module *module, const char *name,
                             size_t smem_bytes, apq__kernel **out, apq__kernel_info *info,
                             apq_error *error) {
   apq__cuda_device *cuda = apq__cuda_of(device);
-  *out = NULL;
+  apq_status status = APQ_OK;
   pthread_mutex_lock(&cuda->functions);
-  apq_status status = find_kernel(device, module, name, smem_bytes, out, error);
+  apq__kernel *kernel = get_kernel(device, module, name, &status, error);
+  if (kernel) status = allow_smem(device, kernel, smem_bytes, error);
   pthread_mutex_unlock(&cuda->functions);
-  if (status)
-    apq__error_prefix(error, "kernel '%s'", name);
-  else if (info)
-    *info = (*out)->info;
+  if (kernel && info) *info = kernel->info;
+  *out = status ? NULL : kernel;
+  if (status) apq__error_prefix(error, "kernel '%s'", name);
   return status;
 }
 

@@ -1,42 +1,49 @@
 #include "cuda_nvml.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
-#include <string.h>
+
+#include "library.h"
 
 /* The few functions in use, declared here: nvml.h is a separate package that many toolkits lack,
  * and this interface is frozen. */
 typedef struct nvml_device *nvml_device;
 enum { NVML_OK = 0, NVML_CLOCK_SM = 1, NVML_CLOCK_MEM = 2, NVML_TEMPERATURE_GPU = 0 };
 
+#define APQ__NVML_FUNCTIONS(X)                                                                     \
+  X(init, "nvmlInit_v2", (void))                                                                   \
+  X(device_by_bus_id, "nvmlDeviceGetHandleByPciBusId_v2", (const char *bus_id, nvml_device *))     \
+  X(clock, "nvmlDeviceGetClockInfo", (nvml_device, int type, unsigned *mhz))                       \
+  X(temperature, "nvmlDeviceGetTemperature", (nvml_device, int sensor, unsigned *celsius))         \
+  X(throttle, "nvmlDeviceGetCurrentClocksThrottleReasons",                                         \
+    (nvml_device, unsigned long long *reasons))
+
+static const char *const names[] = {"libnvidia-ml.so.1", NULL};
+static const char *const symbols[] = {
+#define APQ__NVML_SYMBOL(field, symbol, parameters) symbol,
+    APQ__NVML_FUNCTIONS(APQ__NVML_SYMBOL)
+#undef APQ__NVML_SYMBOL
+        NULL};
+static const apq__library_desc library = {
+    .what = "NVML",
+    .hint = "it comes with the NVIDIA driver",
+    .variable = APQ__VAR_COUNT,
+    .names = names,
+    .symbols = symbols,
+    .status = APQ_NOT_FOUND,
+    .stage = "device",
+};
+
+/* Written once under `once`, read ever after. */
 static struct {
-  int (*device_by_bus_id)(const char *, nvml_device *);
-  int (*clock)(nvml_device, int type, unsigned *mhz);
-  int (*temperature)(nvml_device, int sensor, unsigned *celsius);
-  int (*throttle)(nvml_device, unsigned long long *reasons);
+#define APQ__NVML_FIELD(field, symbol, parameters) int(*field) parameters;
+  APQ__NVML_FUNCTIONS(APQ__NVML_FIELD)
+#undef APQ__NVML_FIELD
   int usable;
 } nvml;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* POSIX gives functions as data pointers; copying the bytes is the conversion C allows. */
-static int find(void *library, const char *symbol, void *function) {
-  void *address = dlsym(library, symbol);
-  memcpy(function, &address, sizeof address);
-  return address != NULL;
-}
-
 static void load(void) {
-  void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (!library) return;
-  int (*init)(void) = NULL;
-  if (!find(library, "nvmlInit_v2", &init) ||
-      !find(library, "nvmlDeviceGetHandleByPciBusId_v2", &nvml.device_by_bus_id) ||
-      !find(library, "nvmlDeviceGetClockInfo", &nvml.clock) ||
-      !find(library, "nvmlDeviceGetTemperature", &nvml.temperature) ||
-      !(find(library, "nvmlDeviceGetCurrentClocksEventReasons", &nvml.throttle) ||
-        find(library, "nvmlDeviceGetCurrentClocksThrottleReasons", &nvml.throttle)))
-    return;
-  nvml.usable = init() == NVML_OK;
+  nvml.usable = apq__library_load(&library, &nvml, NULL) == APQ_OK && nvml.init() == NVML_OK;
 }
 
 void apq__nvml_state(const char *bus_id, apq__clock_state *out) {

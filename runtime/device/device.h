@@ -1,5 +1,6 @@
-/* A device: a small table of functions over memory, modules, streams and graphs.  Two exist: CUDA (driver API) and the
- * emulated one.  Addresses are plain pointers; on CUDA they are device addresses and must not be dereferenced. */
+/* A device: a small table of functions over memory, modules, streams and graphs.  Two exist: CUDA
+ * (driver API) and the emulated one.  Addresses are plain pointers; on CUDA they are device
+ * addresses and must not be dereferenced. */
 #ifndef APQ_DEVICE_H
 #define APQ_DEVICE_H
 
@@ -73,12 +74,13 @@ struct apq__device {
   apq__target target;
 };
 
-/* Opens by name: "cuda", "cuda:1", "emu" (= emu:sm_90a), "emu:sm_80"; NULL or "": APQ_DEVICE, else cuda:0 where a driver and a
- * GPU are present, else emu.  NO_DEVICE says what is missing. */
+/* Opens by name: "cuda", "cuda:1", "emu" (= emu:sm_90a), "emu:sm_80"; NULL or "": APQ_DEVICE, else
+ * cuda:0 where a driver and a GPU are present, else emu.  NO_DEVICE says what is missing. */
 apq_status apq__device_open(const char *name, apq__device **out, apq_error *error);
 void apq__device_close(apq__device *device);
 
-/* Says which devices this machine has, a line each ("cuda:0 NVIDIA H200 sm_90a driver 13.0"), for `doctor` and error texts. */
+/* Says which devices this machine has, a line each ("cuda:0 NVIDIA H200 sm_90a driver 13.0"), for
+ * `doctor` and error texts. */
 void apq__device_list(char *text, size_t size);
 
 #endif

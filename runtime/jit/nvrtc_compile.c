@@ -11,7 +11,7 @@
 static const char source_name[] = "apq_kernel.cu";
 
 /* Beside the arch.  No include path and no -lineinfo: sources include nothing, and line tables
- * would make the cubins that the database keeps half as big again. */
+ * more than double the cubins that the database keeps. */
 static const char language[] = "--std=c++17";
 
 const char *apq__nvrtc_options(void) {

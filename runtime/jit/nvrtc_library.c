@@ -1,27 +1,27 @@
 #include "nvrtc_library.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "host.h"
+#include "library.h"
 #include "status.h"
 
-static const char *const usual_names[] = {
-    "libnvrtc.so.13",
-    "libnvrtc.so.12",
-    "libnvrtc.so",
-    "/usr/local/cuda/lib64/libnvrtc.so",
-};
-
-static const struct {
-  const char *symbol;
-  size_t offset;
-} symbols[] = {
-#define APQ__NVRTC_SYMBOL(type, field, parameters) {"nvrtc" #field, offsetof(apq__nvrtc, field)},
+static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so",
+                                    "/usr/local/cuda/lib64/libnvrtc.so", NULL};
+static const char *const symbols[] = {
+#define APQ__NVRTC_SYMBOL(type, field, parameters) "nvrtc" #field,
     APQ__NVRTC_FUNCTIONS(APQ__NVRTC_SYMBOL)
 #undef APQ__NVRTC_SYMBOL
+        NULL};
+static const apq__library_desc library = {
+    .what = "NVRTC",
+    .hint = "it comes with the CUDA toolkit, 11.2 or newer",
+    .variable = APQ__VAR_NVRTC,
+    .names = names,
+    .symbols = symbols,
+    .status = APQ_NO_COMPILER,
+    .stage = "compile",
 };
 
 /* Written once under `once`, read ever after. */
@@ -31,43 +31,9 @@ static struct {
   apq_error failure; /* never holds a log */
 } loaded;
 
-static void *open_library(void) {
-  apq_error *failure = &loaded.failure;
-  const char *chosen = apq__variable_get(APQ__VAR_NVRTC);
-  if (chosen) {
-    void *library = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
-    const char *reason = library ? NULL : dlerror();
-    if (!library)
-      apq__fail(failure, APQ_NO_COMPILER, "compile", "NVRTC, as %s names it, cannot be loaded: %s",
-                apq__variable_name(APQ__VAR_NVRTC), reason ? reason : chosen);
-    return library;
-  }
-  for (size_t i = 0; i < sizeof usual_names / sizeof usual_names[0]; i++) {
-    void *library = dlopen(usual_names[i], RTLD_NOW | RTLD_LOCAL);
-    if (library) return library;
-  }
-  apq__fail(failure, APQ_NO_COMPILER, "compile",
-            "no NVRTC: looked for %s, %s, %s and %s; it comes with the CUDA toolkit, and %s may "
-            "name the file",
-            usual_names[0], usual_names[1], usual_names[2], usual_names[3],
-            apq__variable_name(APQ__VAR_NVRTC));
-  return NULL;
-}
-
 static void load(void) {
-  void *library = open_library();
-  if (!library) return;
-  for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-    void *address = dlsym(library, symbols[i].symbol);
-    if (!address) {
-      apq__fail(&loaded.failure, APQ_NO_COMPILER, "compile",
-                "the NVRTC library has no %s: it is older than CUDA 11.2, or another library",
-                symbols[i].symbol);
-      return;
-    }
-    memcpy((char *)&loaded.nvrtc + symbols[i].offset, &address, sizeof address);
-  }
   apq__nvrtc *nvrtc = &loaded.nvrtc;
+  if (apq__library_load(&library, nvrtc, &loaded.failure)) return;
   int result = nvrtc->Version(&nvrtc->major, &nvrtc->minor);
   if (result != APQ__NVRTC_SUCCESS)
     apq__fail(&loaded.failure, APQ_NO_COMPILER, "compile", "nvrtcVersion: %s",

@@ -31,7 +31,7 @@ typedef struct apq__nvrtc {
 #define APQ__NVRTC_FIELD(type, field, parameters) type(*field) parameters;
   APQ__NVRTC_FUNCTIONS(APQ__NVRTC_FIELD)
 #undef APQ__NVRTC_FIELD
-  int major, minor;
+  int major, minor; /* after the functions, which are filled as an array */
 } apq__nvrtc;
 
 /* The loaded library: once a process, from any thread.  The file APQ_NVRTC names, or, when that is

@@ -1,0 +1,76 @@
+/* Uses every word of the CUDA prelude once, in a way that the compiler cannot drop.  test_nvrtc.c puts the prelude before it and
+ * builds it for every arch. */
+
+typedef struct words_args {
+  const void *from;
+  void *to;
+  unsigned *counter;
+  int n;
+} words_args;
+
+/* Shared-memory words, and the asynchronous copies that fill it. */
+APQ_FUNCTION apq_u32 words_shared(const words_args *args) {
+  apq_cp_async16(16 * apq_thread(), (const apq_u8 *)args->from + 16 * apq_thread(), args->n > 0 ? 16 : 0);
+  apq_cp_async_commit();
+  apq_cp_async_wait(1);
+  apq_cp_async_wait(0);
+  apq_syncthreads();
+  apq_u32x4 chunk = apq_lds128(16 * (apq_thread() ^ 1));
+  apq_syncthreads();
+  apq_sts128(16 * apq_thread(), chunk);
+  apq_sts32(4 * apq_thread(), chunk.y);
+  apq_sts16(2 * apq_thread(), (apq_u16)chunk.z);
+  apq_atomic_add_shared(0, chunk.w);
+  apq_syncwarp();
+  return apq_lds32(4 * (apq_thread() ^ 2));
+}
+
+APQ_FUNCTION apq_u32 words_global(const words_args *args) {
+  const apq_u8 *from = (const apq_u8 *)args->from + 16 * apq_block_x();
+  apq_u32x4 chunk = apq_ldg128(from);
+  apq_u32 sum = chunk.x ^ apq_ldg32(from + 4) ^ apq_ldg16(from + 2) ^ apq_ldg8(from + 1);
+  sum ^= apq_float_bits(apq_ldg_f32((const float *)from));
+  apq_u8 *to = (apq_u8 *)args->to + 16 * apq_block_y();
+  apq_stg128(to, chunk);
+  apq_stg32(to + 32, sum);
+  apq_stg16(to + 64, (apq_u16)sum);
+  apq_stg8(to + 65, (apq_u8)sum);
+  apq_threadfence();
+  return apq_atomic_increment(args->counter) + apq_ldg32_volatile(args->counter);
+}
+
+APQ_FUNCTION apq_u32 words_warp(apq_u32 v) {
+  v += apq_ballot((int)v > 3);
+  v += apq_shuffle(v, 5);
+  v += apq_shuffle_xor(v, 1);
+  return v + apq_float_bits(apq_shuffle_xor_f32(apq_int_to_float((int)v), 2));
+}
+
+APQ_FUNCTION apq_u32 words_mma(const words_args *args, apq_u32 v) {
+  apq_u32 a[4] = {v, v + 1, v + 2, v + 3}, b[2] = {v + 4, v + 5};
+  int d[4] = {args->n, 0, 1, 2};
+#if APQ_CC >= 80
+  apq_mma_b1_and(d, a, b);
+#endif
+  apq_mma_b1_xor(d, a, b);
+  apq_mma_u8(d, a, b);
+  return (apq_u32)(d[0] + d[1] + d[2] + d[3]);
+}
+
+APQ_FUNCTION apq_u32 words_arithmetic(apq_u32 v) {
+  float f = apq_bits_float(v), g = apq_half_to_float((apq_u16)v), h = apq_bf16_to_float((apq_u16)v);
+  float sum = apq_add(apq_mul(f, g), apq_div(h, f));
+  sum = apq_max(apq_min(sum, g), apq_abs(h));
+  apq_u32 bits = apq_float_to_half(sum) + ((apq_u32)apq_float_to_bf16(f) << 16);
+  return bits + (apq_u32)(apq_popc(v) + apq_float_to_int(sum) + apq_is_finite(sum));
+}
+
+APQ_KERNEL(words, words_args, 128, 1) {
+  apq_u32 sum = words_shared(&args) + words_global(&args);
+  APQ_UNROLL
+  for (int i = 0; i < 2; i++) sum = words_warp(sum);
+  APQ_NO_UNROLL
+  for (int i = 0; i < args.n; i++) sum += words_mma(&args, sum);
+  sum += words_arithmetic(sum) + (apq_u32)(apq_block_z() + apq_grid_x() + apq_grid_y());
+  apq_stg32((apq_u8 *)args.to + 4 * apq_thread(), sum);
+}
