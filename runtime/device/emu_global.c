@@ -47,8 +47,16 @@ static _Noreturn void report_writer(apq__emu *emu, int line, const apq__emu_inte
 
 typedef enum load_kind { PLAIN, COHERENT } load_kind;
 
+/* Whether the running thread comes after what `thread` of its block did at this time. */
+static int is_after(const apq__emu *emu, int thread, uint64_t clock) {
+  int self = emu->words.thread;
+  return thread == self || clock < emu->block_since ||
+         (thread / APQ__EMU_LANES == self / APQ__EMU_LANES && clock < emu->warp_since);
+}
+
 /* A plain load may be served by a cache that does not see writes of the same launch.  A coherent
- * one sees those of other blocks when a fence by their writer came between. */
+ * one sees those of other blocks if they were published, and if this block has found that out by an
+ * atomic. */
 static __attribute__((noinline)) void check_writes(apq__emu *emu, int line,
                                                    const apq__emu_allocation *at, uintptr_t address,
                                                    size_t size, load_kind kind) {
@@ -58,8 +66,12 @@ static __attribute__((noinline)) void check_writes(apq__emu *emu, int line,
     const apq__emu_interval *writer = &emu->memory.intervals[(uint32_t)at->writes[i]];
     if (kind == PLAIN)
       report_writer(emu, line, writer, 4 * i, ": only a volatile load is sure to see it");
-    if (writer->block != emu->block && !writer->fenced)
-      report_writer(emu, line, writer, 4 * i, ", with no threadfence after it");
+    if (writer == emu->memory.intervals || writer->block == emu->block) continue;
+    if (!writer->published)
+      report_writer(emu, line, writer, 4 * i, ", with no threadfence, barrier and atomic after it");
+    if (!emu->atomic_at || !is_after(emu, emu->atomic_thread, emu->atomic_at))
+      report_writer(emu, line, writer, 4 * i,
+                    ", with no atomic and barrier of this block before it");
   }
 }
 
@@ -77,7 +89,8 @@ static uint32_t current_interval(apq__emu *emu, int line) {
     memory->interval_capacity = capacity;
   }
   thread->interval = memory->interval_count++;
-  memory->intervals[thread->interval] = (apq__emu_interval){emu->block, (uint16_t)thread->index, 0};
+  memory->intervals[thread->interval] =
+      (apq__emu_interval){.block = emu->block, .thread = (uint16_t)thread->index};
   return thread->interval;
 }
 
@@ -134,17 +147,32 @@ static apq_u32 ldg32_volatile(apq_emu *words, int line, const void *pointer) {
   return *(const apq_u32 *)pointer;
 }
 
+/* What this block wrote and fenced before the running thread came here. */
+static void publish(apq__emu *emu) {
+  apq__emu_memory *memory = &emu->memory;
+  for (uint32_t i = emu->first_interval; i < memory->interval_count; i++) {
+    apq__emu_interval *interval = &memory->intervals[i];
+    if (interval->fenced_at && is_after(emu, interval->thread, interval->fenced_at))
+      interval->published = 1;
+  }
+}
+
 static apq_u32 atomic_increment(apq_emu *words, int line, unsigned *pointer) {
   apq__emu *emu = apq__emu_of(words);
   apq__emu_allocation *at = check(emu, line, pointer, sizeof *pointer, "atomic increment");
   note_write(emu, line, at, (uintptr_t)pointer, sizeof *pointer, 0);
+  publish(emu);
+  if (!emu->atomic_at) {
+    emu->atomic_at = emu->clock;
+    emu->atomic_thread = words->thread;
+  }
   return (*pointer)++;
 }
 
 static void threadfence(apq_emu *words, int line) {
   (void)line;
   apq__emu *emu = apq__emu_of(words);
-  emu->memory.intervals[emu->current->interval].fenced = 1;
+  emu->memory.intervals[emu->current->interval].fenced_at = emu->clock;
   emu->current->interval = 0;
 }
 

@@ -48,11 +48,13 @@ typedef struct apq__emu_allocation {
   int released;
 } apq__emu_allocation;
 
-/* What one thread writes from one fence to the next. */
+/* What one thread writes from one fence to the next.  Other blocks may read it when the fence came,
+ * and then, maybe behind a barrier and in another thread, an atomic. */
 typedef struct apq__emu_interval {
-  uint32_t block; /* linear */
+  uint64_t fenced_at; /* clock; 0 before */
+  uint32_t block;     /* linear */
   uint16_t thread;
-  uint8_t fenced; /* it has ended */
+  uint8_t published;
 } apq__emu_interval;
 
 typedef struct apq__emu_memory {
@@ -63,7 +65,7 @@ typedef struct apq__emu_memory {
   apq__emu_allocation *hot[APQ__EMU_HOT]; /* lately used by the kernel; into the table */
   int hot_next;
   uint32_t launch;              /* number of the running one */
-  apq__emu_interval *intervals; /* of this launch; the first stands for atomic writes */
+  apq__emu_interval *intervals; /* of this launch, by block; the first stands for atomic writes */
   uint32_t interval_count, interval_capacity;
 } apq__emu_memory;
 
@@ -156,7 +158,10 @@ struct apq__emu {
   uint64_t warp_since;  /* of the current thread's warp */
   int ready[APQ__EMU_WARPS], ready_count;
   int waiting_warps, done_warps;
-  uint32_t block; /* linear index of the running one */
+  uint32_t block;          /* linear index of the running one */
+  uint32_t first_interval; /* of that block */
+  uint64_t atomic_at;      /* clock of its first global atomic; 0 before */
+  int atomic_thread;
   int barrier_line, barrier_thread;
   int slice;          /* collectives until another warp gets its turn */
   const void *polled; /* by the latest volatile load */

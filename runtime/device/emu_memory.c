@@ -172,7 +172,7 @@ apq_status apq__emu_ready_memory(apq__emu *emu, apq_error *error) {
     memory->interval_capacity = 1024;
     memory->intervals = apq__alloc((size_t)memory->interval_capacity * sizeof *memory->intervals);
     if (!memory->intervals) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "no host memory");
-    memory->intervals[0] = (apq__emu_interval){.fenced = 1};
+    memory->intervals[0] = (apq__emu_interval){.published = 1};
   }
   memory->interval_count = 1;
   return APQ_OK;

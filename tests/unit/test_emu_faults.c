@@ -208,11 +208,31 @@ static const fault_case cases[] = {
     {"results for another block with no fence", 2, 32, 0, 0,
      "  if (t == 4) apq_stg32(out + 4 * apq_block_x(), 7);\n"
      "  if (t == 4 && !BAD) apq_threadfence();\n"
-     "  if (t == 4 && apq_atomic_increment((unsigned *)in) % 2 == 1) {\n"
+     "  if (t == 4 && apq_atomic_increment((unsigned *)in) == 1) {\n"
+     "    apq_threadfence();\n"
+     "    apq_ldg32_volatile(out);\n"
+     "    apq_ldg32_volatile(out + 4);\n"
+     "  }\n"
+     "  apq_threadfence();\n",
+     "thread 4, with no threadfence, barrier and atomic after it"},
+    {"results of another thread given away with no barrier", 2, 32, 0, 0,
+     "  if (t == 4) apq_stg32(out + 4 * apq_block_x(), 7);\n"
+     "  apq_threadfence();\n"
+     "  if (!BAD) apq_syncthreads();\n"
+     "  if (t == 5 && apq_atomic_increment((unsigned *)in) == 1) {\n"
      "    apq_ldg32_volatile(out);\n"
      "    apq_ldg32_volatile(out + 4);\n"
      "  }\n",
-     "thread 4, with no threadfence after it"},
+     "thread 4, with no threadfence, barrier and atomic after it"},
+    {"results of another block read with no ticket", 2, 32, 0, 0,
+     "  if (t == 4) apq_stg32(out + 4 * apq_block_x(), 7);\n"
+     "  apq_threadfence();\n"
+     "  if (!BAD) apq_syncthreads();\n"
+     "  if (t == 4) apq_atomic_increment((unsigned *)in);\n"
+     "  if (!BAD) apq_syncthreads();\n"
+     "  if (t == 9 && apq_ldg32_volatile(in) >= 2u - (apq_u32)BAD)\n"
+     "    apq_ldg32_volatile(out + 4 * (1 - apq_block_x()));\n",
+     "thread 4, with no atomic and barrier of this block before it"},
     {"polling for what no other block will write", 1, 32, 0, 0,
      "  if (t == 0)\n"
      "    while (apq_ldg32_volatile(in) != (BAD ? 1u : 0u)) {\n"
