@@ -56,4 +56,9 @@ for source in $(files $own | grep '\.c$'); do
   [ "$first" = "\"$(basename "${source%.c}").h\"" ] || echo "$source includes $first first"
 done > "$1/layout_first.txt"
 [ ! -s "$1/layout_first.txt" ] || breach 'own header not first' < "$1/layout_first.txt"
+
+sed -n 's/^ *option(\([A-Z_]*\).*/\1/p' CMakeLists.txt | while read -r option; do
+  grep -q "\`$option\`" docs/environment.md || echo "$option"
+done > "$1/layout_options.txt"
+[ ! -s "$1/layout_options.txt" ] || breach 'options that docs/environment.md lacks' < "$1/layout_options.txt"
 exit $failed

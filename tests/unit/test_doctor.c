@@ -36,7 +36,7 @@ static const apq__finding *find(const apq__diagnosis *diagnosis, const char *nam
   for (int i = 0; i < diagnosis->count; i++)
     if (strcmp(diagnosis->finding[i].name, name) == 0) return &diagnosis->finding[i];
   fail_msg("no finding '%s'", name);
-  return NULL;
+  return &diagnosis->finding[0];
 }
 
 static apq__diagnosis diagnose(const char *database, const char *cache_dir) {
@@ -95,6 +95,7 @@ static void a_database_is_counted_or_called_broken(void **state) {
 static void a_cache_that_cannot_be_is_broken(void **state) {
   (void)state;
   char *file = apq__format("%s/file", folder), *under = apq__format("%s/file/cache", folder);
+  assert_true(file && under);
   assert_int_equal(apq__write_file(file, "x", 1, NULL), APQ_OK);
   apq__diagnosis diagnosis = diagnose(NULL, under);
   assert_int_equal(find(&diagnosis, "cache")->health, APQ__HEALTH_BROKEN);

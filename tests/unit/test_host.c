@@ -57,6 +57,20 @@ static void variables_are_named_and_read(void **state) {
   assert_null(apq__variable_get(APQ__VAR_COUNT));
 }
 
+static void variables_are_documented(void **state) {
+  (void)state;
+  char *text = NULL;
+  size_t size = 0;
+  assert_int_equal(apq__read_file(APQ_SOURCE_DIR "/docs/environment.md", &text, &size, NULL),
+                   APQ_OK);
+  for (int i = 0; i < APQ__VAR_COUNT; i++) {
+    char *row = apq__format("\n| `%s` |", apq__variable_name((apq__variable)i));
+    if (!strstr(text, row)) fail_msg("%s is not in docs/environment.md", row + 1);
+    apq__free(row);
+  }
+  apq__free(text);
+}
+
 static void expect_cache_dir(const char *own, const char *xdg, const char *home,
                              const char *expected) {
   setenv("APQ_CACHE_DIR", own, 1);
@@ -233,6 +247,7 @@ static void running_out_of_memory_is_reported_and_leaks_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(variables_are_named_and_read),
+      cmocka_unit_test(variables_are_documented),
       cmocka_unit_test(cache_folder_follows_the_environment),
       cmocka_unit_test(folders_are_made_once_and_again),
       cmocka_unit_test(an_unwritable_folder_is_read_only),
