@@ -19,6 +19,28 @@ static uint32_t bits_of(float v) {
   return bits;
 }
 
+static const char *embedded_text(const char *name) {
+  const apq__embedded *row = apq__embedded_templates;
+  while (row->name && strcmp(row->name, name) != 0) row++;
+  return row->text ? row->text : "";
+}
+
+/* Every name that the CUDA prelude gives: found as "name(" where a word begins. */
+static void no_word_is_missing(void **state) {
+  (void)state;
+  const char *emu = embedded_text("prelude_emu.h"), *cuda = embedded_text("prelude_cuda.h");
+  int count = 0;
+  for (const char *at = strstr(cuda, " apq_"); at; at = strstr(at + 1, " apq_")) {
+    size_t length = strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    if (at[1 + length] != '(') continue;
+    char *call = apq__strndup(at, length + 2);
+    if (!call || !strstr(emu, call)) fail_msg("prelude_emu.h lacks '%s'", call ? call : "?");
+    apq__free(call);
+    count++;
+  }
+  assert_true(count > 40);
+}
+
 /* ---- mma ---- */
 
 /* The fragments as the PTX ISA draws them: matrices of 32-bit words, row r of a, column c of b. */
@@ -397,6 +419,7 @@ static void conversions_round_like_the_reference(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(no_word_is_missing),
       cmocka_unit_test(mma_multiplies_fragments),
       cmocka_unit_test(b1_and_does_not_exist_on_sm_75),
       cmocka_unit_test(ballots_and_shuffles),
