@@ -7,7 +7,7 @@
 #include "generator.h"
 #include "kernel_abi.h"
 
-enum { M = 33, N = 65, K = 4000 };
+enum { M = 33, N = 65, K = 2100 };
 
 static const char *const words[] = {"apq_syncthreads();", "apq_cp_async_commit();",
                                     "apq_cp_async_wait(", "apq_threadfence();"};
