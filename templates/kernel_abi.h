@@ -22,7 +22,8 @@ typedef struct apq_gemm_args {
   long long ldy;      /* elements */
   int m, n, k;
   int row_bytes;      /* of a plane: ceil(k/128)*16 */
-  int alpha_w, alpha_a, zero_w, zero_a;
+  int alpha_w, alpha_a; /* 1 or 2 */
+  int zero_w, zero_a;
 } apq_gemm_args;
 
 /* Packing: one block a row.  Reads x[rows][ldx], writes codes, their sum, the scale and the zero point of the row. */

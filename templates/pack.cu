@@ -61,7 +61,7 @@ APQ_FUNCTION apq_quantizer apq_make_quantizer(int format, float low, float high)
   } else if (format == FORMAT_BIPOLAR) {
     z.scale = apq_div(top, (float)LEVELS);
   } else {
-    z.scale = apq_div(apq_add(high, -low), (float)LEVELS);
+    z.scale = apq_div(apq_min(apq_add(high, -low), 3.402823466e38f), (float)LEVELS);
   }
   z.inverse = apq_div(1.0f, z.scale);
   if (!apq_is_finite(z.scale) || !(z.scale > 0.0f) || !apq_is_finite(z.inverse)) {
@@ -149,13 +149,17 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, 1) {
       apq_stg128((apq_u8 *)args.out + ((long long)lane * args.rows + row) * args.row_bytes + 16 * block,
                  mine);
 #else
-    /* Code k = 32 i + 8 j + b goes to byte 32 i + 4 b + j: lane 8j + b holds it, lane 4b + j writes it. */
+    /* Code k = 32 t + 8 j + b goes to byte 16 b + 4 t + j.  Lane l gathers the four codes j of word t = l%4 of chunk b = l/4. */
+    apq_u32 word = 0;
     APQ_UNROLL
     for (int i = 0; i < 4; i++) {
-      apq_u32 c = apq_shuffle(code[i], 8 * (lane % 4) + lane / 4);
-      apq_stg8((apq_u8 *)args.out + (long long)row * args.row_bytes + 128 * block + 32 * i + lane,
-               (apq_u8)c);
+      APQ_UNROLL
+      for (int j = 0; j < 4; j++) {
+        apq_u32 c = apq_shuffle(code[i], 8 * j + lane / 4);
+        if (lane % 4 == i) word |= c << (8 * j);
+      }
     }
+    apq_stg32((apq_u8 *)args.out + (long long)row * args.row_bytes + 128 * block + 4 * lane, word);
 #endif
   }
   APQ_UNROLL

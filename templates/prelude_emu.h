@@ -220,5 +220,13 @@ APQ_WORD apq_u16 apq_float_to_bf16(float f) {
   return (apq_u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
 
+/* Two in a word, `low` in its lower 16 bits. */
+APQ_WORD apq_u32 apq_floats_to_halves(float low, float high) {
+  return (apq_u32)apq_float_to_half(high) << 16 | apq_float_to_half(low);
+}
+APQ_WORD apq_u32 apq_floats_to_bf16s(float low, float high) {
+  return (apq_u32)apq_float_to_bf16(high) << 16 | apq_float_to_bf16(low);
+}
+
 #endif
 #endif
