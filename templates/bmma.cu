@@ -12,17 +12,20 @@
  * @knob warps_n   = 2 : 1 2 4 8 : warps along n
  * @knob min_blocks = 1 : 1 2 3 4 : blocks an SM must have room for (bounds the registers)
  * @knob layout    = linear : linear padded xor : rows of a stage in shared memory
- * @knob schedule  = side : side horner : all planes of a k slab at once, or one pair of planes after the other
- * @knob recombine = registers : registers shared : where plane products of one output are added (side only)
+ * @knob schedule  = side : side horner : all planes of a k slab at once, or one pair of planes
+ * after the other
+ * @knob recombine = registers : registers shared : where plane products of one output are added
+ * (side only)
  * @knob swap      = 0 : 0 1 : 1 puts the weights on the 16-row side of the mma
  * @knob split_k   = 1 : 1 2 4 8 16 : blocks that share one output tile
  * @knob op        = and : and xor : how two bits are multiplied
  * @knob store     = direct : direct staged : results from the fragments, or through shared memory
  *
- * Fragments come from shared memory by ldmatrix: a 16-byte chunk of eight rows is an 8x128-bit quarter of an operand, in the registers
- * where mma wants it. */
+ * Fragments come from shared memory by ldmatrix: a 16-byte chunk of eight rows is an 8x128-bit
+ * quarter of an operand, in the registers where mma wants it. */
 
-/* Rows of one stage: with `side` every plane of both operands, plane after plane; with `horner` one plane of each. */
+/* Rows of one stage: with `side` every plane of both operands, plane after plane; with `horner` one
+ * plane of each. */
 #if SCHEDULE == SCHEDULE_SIDE
 #define X_ROWS (X_BITS * X_TILE)
 #define Y_ROWS (Y_BITS * Y_TILE)
@@ -54,28 +57,29 @@ typedef struct apq_lane {
   int chunks_left; /* of k, from the next stage and this thread's chunk on */
   int steps_left;  /* stages to be loaded of this split (Horner: of this pair of planes) */
   int k_steps;
-  /* Horner walks the pairs of planes by falling sum of their weights: (weight, plane of x), once for loads and once for
-   * products. */
+  /* Horner walks the pairs of planes by falling sum of their weights: (weight, plane of x), once
+   * for loads and once for products. */
   int load_weight, load_plane;
   int weight, plane, done;
 } apq_lane;
 
-/* Row of fragment i in a stage, from the warp's first.  With planes side by side and recombined in registers, a warp has the same
- * outputs of every plane; otherwise its rows are one run. */
+/* Row of fragment i in a stage, from the warp's first.  With planes side by side and recombined in
+ * registers, a warp has the same outputs of every plane; otherwise its rows are one run. */
 #if SCHEDULE == SCHEDULE_SIDE && RECOMBINE == RECOMBINE_REGISTERS
-#define X_ROW(i) ((i) / XF * X_TILE + (i) % XF * 16)
-#define Y_ROW(i) ((i) / YF * Y_TILE + (i) % YF * 8)
+#define X_ROW(i)      ((i) / XF * X_TILE + (i) % XF * 16)
+#define Y_ROW(i)      ((i) / YF * Y_TILE + (i) % YF * 8)
 #define X_START(lane) (lane)->x_first
 #define Y_START(lane) (lane)->y_first
 #else
-#define X_ROW(i) ((i) * 16)
-#define Y_ROW(i) ((i) * 8)
+#define X_ROW(i)      ((i)*16)
+#define Y_ROW(i)      ((i)*8)
 #define X_START(lane) (lane)->x_base
 #define Y_START(lane) (lane)->y_base
 #endif
 
 /* Points the loads at a pair of planes and at this split's first stage of k. */
-APQ_FUNCTION void apq_start_planes(apq_lane *lane, const apq_gemm_args *args, int x_plane, int y_plane) {
+APQ_FUNCTION void apq_start_planes(apq_lane *lane, const apq_gemm_args *args, int x_plane,
+                                   int y_plane) {
   int first, end;
   apq_split_stages((args->row_bytes / 16 + CHUNKS - 1) / CHUNKS, &first, &end);
 #if SWAP
@@ -85,8 +89,10 @@ APQ_FUNCTION void apq_start_planes(apq_lane *lane, const apq_gemm_args *args, in
   const void *x = args->a, *y = args->w;
   int x_limit = args->m, y_limit = args->n;
 #endif
-  lane->x = (const apq_u8 *)x + (long long)x_plane * x_limit * args->row_bytes + first * (CHUNKS * 16);
-  lane->y = (const apq_u8 *)y + (long long)y_plane * y_limit * args->row_bytes + first * (CHUNKS * 16);
+  lane->x =
+      (const apq_u8 *)x + (long long)x_plane * x_limit * args->row_bytes + first * (CHUNKS * 16);
+  lane->y =
+      (const apq_u8 *)y + (long long)y_plane * y_limit * args->row_bytes + first * (CHUNKS * 16);
   lane->chunks_left = args->row_bytes / 16 - first * CHUNKS - apq_thread() % CHUNKS;
   lane->steps_left = lane->k_steps = end - first;
 }
@@ -100,8 +106,8 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args, int m
   lane->y_base = y_warp * (Y_ROWS / Y_WARPS);
   lane->x_first = x_warp * (X_TILE / X_WARPS);
   lane->y_first = y_warp * (Y_TILE / Y_WARPS);
-  /* ldmatrix, matrix l/8: of x rows 0-7 and 8-15 of one chunk, then of the next; of y two chunks of one fragment, then of the next
-   * fragment. */
+  /* ldmatrix, matrix l/8: of x rows 0-7 and 8-15 of one chunk, then of the next; of y two chunks of
+   * one fragment, then of the next fragment. */
   lane->x_at = (X_START(lane) + l % 16) * PITCH;
   lane->y_at = Y_AT + (Y_START(lane) + l % 8) * PITCH;
   lane->x_chunk = l / 16 ^ apq_swizzle(l % 8, CHUNKS);
@@ -149,7 +155,8 @@ APQ_FUNCTION void apq_next_pair(int *weight, int *plane) {
 /* Copies are started before all k steps but the last. */
 #define PARTS (CHUNKS / 2 - 1)
 
-/* Starts part `part` of PARTS of the next stage's copies; with `is_loading` 0 nothing is left to load. */
+/* Starts part `part` of PARTS of the next stage's copies; with `is_loading` 0 nothing is left to
+ * load. */
 APQ_FUNCTION void apq_load_part(const apq_lane *lane, int at, int part, int is_loading) {
   int is_in_k = is_loading && lane->chunks_left > 0;
   apq_copy_rows(at, lane->x, lane->x_from, X_ROWS * CHUNKS, CHUNKS, is_in_k, part, PARTS);
@@ -224,14 +231,15 @@ APQ_FUNCTION void apq_load_fragments(const apq_lane *lane, int at, int step, apq
   }
   APQ_UNROLL
   for (int xi = 0; xi < XT; xi++)
-    apq_ldmatrix4(f->x[step % 2][xi], at + lane->x_at + X_ROW(xi) * PITCH + (lane->x_chunk ^ 2 * step) * 16);
+    apq_ldmatrix4(f->x[step % 2][xi],
+                  at + lane->x_at + X_ROW(xi) * PITCH + (lane->x_chunk ^ 2 * step) * 16);
 }
 
-/* Multiplies the stage at `at`, whose first fragments are loaded.  Meanwhile the copies of a later stage into `fill` are started; before the last k
- * step all warps meet, the stage at `next` is there, and its first fragments are loaded.  A ring of one stage does
- * neither. */
-APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int fill, int is_loading,
-                                    apq_fragments *f, int acc[XT][YT][4]) {
+/* Multiplies the stage at `at`, whose first fragments are loaded.  Meanwhile the copies of a later
+ * stage into `fill` are started; before the last k step all warps meet, the stage at `next` is
+ * there, and its first fragments are loaded.  A ring of one stage does neither. */
+APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int fill,
+                                    int is_loading, apq_fragments *f, int acc[XT][YT][4]) {
   APQ_UNROLL
   for (int step = 0; step < STEPS; step++) {
     if (step + 1 < STEPS) {
@@ -246,7 +254,8 @@ APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int 
     APQ_UNROLL
     for (int xi = 0; xi < XT; xi++) {
       APQ_UNROLL
-      for (int yi = 0; yi < YT; yi++) apq_multiply(acc[xi][yi], f->x[step % 2][xi], f->y[step % 2][yi]);
+      for (int yi = 0; yi < YT; yi++)
+        apq_multiply(acc[xi][yi], f->x[step % 2][xi], f->y[step % 2][yi]);
     }
   }
 }

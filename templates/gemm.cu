@@ -1,10 +1,11 @@
 /* ---- the kernel: one block computes one TILE_M x TILE_N tile of y over one K split ----
- * The family above gives: STAGE_BYTES, XT, YT, XF, YF, apq_lane, apq_lane_init, apq_steps, PARTS, apq_load_part,
- * apq_next_stage, apq_before_stage, apq_fragments, apq_load_fragments, apq_compute_stage, apq_sum. */
+ * The family above gives: STAGE_BYTES, XT, YT, XF, YF, apq_lane, apq_lane_init, apq_steps, PARTS,
+ * apq_load_part, apq_next_stage, apq_before_stage, apq_fragments, apq_load_fragments,
+ * apq_compute_stage, apq_sum. */
 
 #if STORE == STORE_STAGED
-/* The int32 tile in shared memory, over the ring.  The pad keeps the fragment stores free of bank conflicts: neighbors along n are two words of a
- * lane, or, with SWAP, lanes. */
+/* The int32 tile in shared memory, over the ring.  The pad keeps the fragment stores free of bank
+ * conflicts: neighbors along n are two words of a lane, or, with SWAP, lanes. */
 #if SWAP
 #define TILE_PITCH (TILE_N + 4)
 #else
@@ -31,8 +32,9 @@
 #define TILE_AT_N(x, y) (y)
 #endif
 
-/* The grid is (tiles of m in a group, tiles of n, groups x splits): blocks that run at the same time take a few rows of tiles, so that they share
- * both operands in L2.  Returns 0 for a block past the last row of tiles. */
+/* The grid is (tiles of m in a group, tiles of n, groups x splits): blocks that run at the same
+ * time take a few rows of tiles, so that they share both operands in L2.  Returns 0 for a block
+ * past the last row of tiles. */
 #define SPLIT (apq_block_z() % SPLIT_K)
 APQ_FUNCTION int apq_tile_origin(const apq_gemm_args *args, int *m0, int *n0) {
   *m0 = (apq_block_z() / SPLIT_K * apq_grid_x() + apq_block_x()) * TILE_M;
@@ -80,8 +82,9 @@ APQ_FUNCTION void apq_stage_tile(const apq_lane *lane, int acc[XT][YT][4]) {
 #endif
 
 #if SPLIT_K > 1
-/* Adds this block's sums to what the other splits of the tile leave in device memory.  The block that takes the last ticket has all of them; it
- * returns 1 and finishes the tile.  Sums are integers, so their order is free. */
+/* Adds this block's sums to what the other splits of the tile leave in device memory.  The block
+ * that takes the last ticket has all of them; it returns 1 and finishes the tile.  Sums are
+ * integers, so their order is free. */
 APQ_FUNCTION int apq_share_tile(const apq_gemm_args *args, int m0, int n0) {
   for (int i = apq_thread(); i < TILE_M * TILE_N; i += THREADS) {
     int m = i / TILE_N, n = i % TILE_N;
@@ -91,7 +94,9 @@ APQ_FUNCTION int apq_share_tile(const apq_gemm_args *args, int m0, int n0) {
   }
   apq_threadfence();
   apq_syncthreads();
-  if (apq_thread() == 0) apq_sts32(TICKET_AT, apq_atomic_increment(args->tickets + (m0 / TILE_M * apq_grid_y() + n0 / TILE_N)));
+  if (apq_thread() == 0)
+    apq_sts32(TICKET_AT,
+              apq_atomic_increment(args->tickets + (m0 / TILE_M * apq_grid_y() + n0 / TILE_N)));
   apq_syncthreads();
   int is_last = apq_lds32(TICKET_AT) == SPLIT_K - 1;
   apq_threadfence();
@@ -99,18 +104,22 @@ APQ_FUNCTION int apq_share_tile(const apq_gemm_args *args, int m0, int n0) {
 }
 #endif
 
-/* The exact sums of eight neighboring channels of the finished tile; those past the matrix are not used. */
-APQ_FUNCTION void apq_tile_sums(const apq_gemm_args *args, int m0, int n0, int m, int n, apq_u32 sum[8]) {
+/* The exact sums of eight neighboring channels of the finished tile; those past the matrix are not
+ * used. */
+APQ_FUNCTION void apq_tile_sums(const apq_gemm_args *args, int m0, int n0, int m, int n,
+                                apq_u32 sum[8]) {
 #if SPLIT_K > 1
   APQ_UNROLL
   for (int i = 0; i < 8; i++) {
     sum[i] = 0;
     if (n0 + n + i >= args->n) continue;
     for (int split = 0; split < SPLIT_K; split++)
-      sum[i] += apq_ldg32_volatile(args->partial + ((long long)split * args->m + m0 + m) * args->n + n0 + n + i);
+      sum[i] += apq_ldg32_volatile(args->partial + ((long long)split * args->m + m0 + m) * args->n +
+                                   n0 + n + i);
   }
 #else
-  apq_u32x4 low = apq_lds128(4 * (m * TILE_PITCH + n)), high = apq_lds128(4 * (m * TILE_PITCH + n) + 16);
+  apq_u32x4 low = apq_lds128(4 * (m * TILE_PITCH + n)),
+            high = apq_lds128(4 * (m * TILE_PITCH + n) + 16);
   sum[0] = low.x, sum[1] = low.y, sum[2] = low.z, sum[3] = low.w;
   sum[4] = high.x, sum[5] = high.y, sum[6] = high.z, sum[7] = high.w;
 #endif
@@ -131,24 +140,27 @@ APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, in
   }
 }
 
-/* Writes the tile, eight neighboring channels a thread, whole 16-byte stores where they fit.  A thread keeps its channels over the tokens it
- * writes, so those edges are read once. */
+/* Writes the tile, eight neighboring channels a thread, whole 16-byte stores where they fit.  A
+ * thread keeps its channels over the tokens it writes, so those edges are read once. */
 APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, int m0, int n0) {
   int n = apq_thread() % (TILE_N / 8) * 8;
-  int is_wide = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0 && n0 + n + 8 <= args->n;
+  int is_wide = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0 &&
+                n0 + n + 8 <= args->n;
   if (n0 + n >= args->n) return;
   apq_edge column[8];
   APQ_UNROLL
   for (int i = 0; i < 8; i++) column[i] = apq_get_edge(EDGES_AT + (TILE_M + n + i) * EDGE_BYTES);
-  if (is_wide) apq_store_column(args, m0, n0, n, 1, column);
-  else apq_store_column(args, m0, n0, n, 0, column);
+  if (is_wide)
+    apq_store_column(args, m0, n0, n, 1, column);
+  else
+    apq_store_column(args, m0, n0, n, 0, column);
 }
 
 #else
 
 /* Straight from the fragments: less shared memory, narrower stores. */
-APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                      int acc[XT][YT][4]) {
+APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane *lane, int m0,
+                                      int n0, int acc[XT][YT][4]) {
   APQ_UNROLL
   for (int xi = 0; xi < XF; xi++) {
     APQ_UNROLL
@@ -161,7 +173,8 @@ APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane 
         if (m0 + m >= args->m || n0 + n >= args->n) continue;
         apq_edge row = apq_get_edge(EDGES_AT + m * EDGE_BYTES);
         apq_edge column = apq_get_edge(EDGES_AT + (TILE_M + n) * EDGE_BYTES);
-        apq_store_one(args, m0 + m, n0 + n, apq_result(args, apq_sum(acc, xi, yi, e), &row, &column));
+        apq_store_one(args, m0 + m, n0 + n,
+                      apq_result(args, apq_sum(acc, xi, yi, e), &row, &column));
       }
     }
   }
@@ -170,7 +183,8 @@ APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane 
 #endif
 
 /* A whole stage at once. */
-APQ_FUNCTION void apq_load_stage(const apq_gemm_args *args, apq_lane *lane, int at, int is_loading) {
+APQ_FUNCTION void apq_load_stage(const apq_gemm_args *args, apq_lane *lane, int at,
+                                 int is_loading) {
   APQ_UNROLL
   for (int part = 0; part < PARTS; part++) apq_load_part(lane, at, part, is_loading);
   apq_next_stage(args, lane);
@@ -209,8 +223,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
     apq_syncthreads();
   }
 #else
-  /* A ring of STAGES slots.  Every step starts copies and commits one group, of zeros when nothing is left to load, so that the wait counts
-   * the same in every step and a slot that is read was written. */
+  /* A ring of STAGES slots.  Every step starts copies and commits one group, of zeros when nothing
+   * is left to load, so that the wait counts the same in every step and a slot that is read was
+   * written. */
   APQ_NO_UNROLL
   for (int step = 0; step < STAGES - 1; step++)
     apq_load_stage(&args, &lane, step * STAGE_BYTES, step < steps);

@@ -3,11 +3,11 @@
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
  *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32 */
 typedef struct apq_edge {
-  apq_u32 zero;       /* z_a;  z_w */
-  apq_u32 rest;       /* alpha_a Sa - k z_a;  alpha_w Sw */
-  float scale, bias;  /* bias of a column only */
+  apq_u32 zero;      /* z_a;  z_w */
+  apq_u32 rest;      /* alpha_a Sa - k z_a;  alpha_w Sw */
+  float scale, bias; /* bias of a column only */
 #if OP == OP_XOR
-  apq_u32 sum;        /* Sa;  Sw */
+  apq_u32 sum; /* Sa;  Sw */
 #endif
 } apq_edge;
 
@@ -37,8 +37,9 @@ APQ_FUNCTION apq_edge apq_load_column(const apq_gemm_args *args, int n) {
   return column;
 }
 
-/* The edges of the block's tile wait in shared memory behind the ring, TILE_M rows and then TILE_N columns, so that the output does not
- * wait for device memory: a global load costs as much as a stage of products. */
+/* The edges of the block's tile wait in shared memory behind the ring, TILE_M rows and then TILE_N
+ * columns, so that the output does not wait for device memory: a global load costs as much as a
+ * stage of products. */
 #if OP == OP_XOR
 #define EDGE_BYTES 32
 #else
@@ -46,7 +47,8 @@ APQ_FUNCTION apq_edge apq_load_column(const apq_gemm_args *args, int n) {
 #endif
 
 APQ_FUNCTION void apq_put_edge(int at, const apq_edge *edge) {
-  apq_u32x4 words = {edge->zero, edge->rest, apq_float_bits(edge->scale), apq_float_bits(edge->bias)};
+  apq_u32x4 words = {edge->zero, edge->rest, apq_float_bits(edge->scale),
+                     apq_float_bits(edge->bias)};
   apq_sts128(at, words);
 #if OP == OP_XOR
   apq_sts32(at + 16, edge->sum);
@@ -66,15 +68,17 @@ APQ_FUNCTION apq_edge apq_get_edge(int at) {
   return edge;
 }
 
-/* A thread's edges of the tile at (m0, n0); those past the matrix repeat its last.  They are loaded before the first stage and put behind the ring after
- * it, so that the two wait together. */
+/* A thread's edges of the tile at (m0, n0); those past the matrix repeat its last.  They are loaded
+ * before the first stage and put behind the ring after it, so that the two wait together. */
 #define EDGES ((TILE_M + TILE_N + THREADS - 1) / THREADS)
 APQ_FUNCTION void apq_load_edges(const apq_gemm_args *args, int m0, int n0, apq_edge edge[EDGES]) {
   APQ_UNROLL
   for (int e = 0; e < EDGES; e++) {
     int m = m0 + apq_thread() + e * THREADS, n = n0 + apq_thread() + e * THREADS - TILE_M;
-    if (apq_thread() + e * THREADS < TILE_M) edge[e] = apq_load_row(args, m < args->m ? m : args->m - 1);
-    else edge[e] = apq_load_column(args, n < args->n ? n : args->n - 1);
+    if (apq_thread() + e * THREADS < TILE_M)
+      edge[e] = apq_load_row(args, m < args->m ? m : args->m - 1);
+    else
+      edge[e] = apq_load_column(args, n < args->n ? n : args->n - 1);
   }
 }
 
@@ -90,8 +94,8 @@ APQ_FUNCTION void apq_put_edges(int at, const apq_edge edge[EDGES]) {
 APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const apq_edge *row,
                                  const apq_edge *column) {
 #if OP == OP_XOR
-  /* popc(a ^ w) = popc(a) + popc(w) - 2 popc(a & w), summed over all planes with their weights. The limits keep D below
-   * 2^32, so twice D is exact in 64 bits. */
+  /* popc(a ^ w) = popc(a) + popc(w) - 2 popc(a & w), summed over all planes with their weights. The
+   * limits keep D below 2^32, so twice D is exact in 64 bits. */
   unsigned long long twice = (unsigned long long)((1u << P) - 1u) * row->sum +
                              (unsigned long long)((1u << Q) - 1u) * column->sum - sum;
   sum = (apq_u32)(twice >> 1);
@@ -135,7 +139,8 @@ APQ_FUNCTION void apq_store_one(const apq_gemm_args *args, int m, int n, apq_u32
 #endif
 }
 
-/* Eight neighboring results; `wide` says that all eight exist and the address is 16-byte aligned. */
+/* Eight neighboring results; `wide` says that all eight exist and the address is 16-byte aligned.
+ */
 APQ_FUNCTION void apq_store_eight(const apq_gemm_args *args, int m, int n, int wide,
                                   const apq_u32 result[8]) {
   if (!wide) {

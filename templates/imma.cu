@@ -16,9 +16,11 @@
  * @knob split_k   = 1 : 1 2 4 8 16 : blocks that share one output tile
  * @knob store     = direct : direct staged : results from the fragments, or through shared memory
  *
- * Blocks of 128 k.  Lane 4g+t of a fragment owns word t of the 16 bytes of row g of each weight plane, that is 32 k; transposing bits gives eight
- * words of four u8 codes, k = 32t + 8j + b in byte j of word b.  Activations are stored as bytes in that order, word b of all four lanes
- * in chunk b (apq__byte_position), so ldmatrix gives the same k to the same lane; words s and s + 4 make mma step s. */
+ * Blocks of 128 k.  Lane 4g+t of a fragment owns word t of the 16 bytes of row g of each weight
+ * plane, that is 32 k; transposing bits gives eight words of four u8 codes, k = 32t + 8j + b in
+ * byte j of word b.  Activations are stored as bytes in that order, word b of all four lanes in
+ * chunk b (apq__byte_position), so ldmatrix gives the same k to the same lane; words s and s + 4
+ * make mma step s. */
 
 #define X_ROWS X_TILE
 #define Y_ROWS Y_TILE
@@ -30,8 +32,8 @@
 #define BLOCKS (TILE_K / 128)
 #define CHUNKS (8 * BLOCKS) /* of 16 bytes, of an activation row */
 #define PITCH  PITCH_OF(CHUNKS)
-/* A stage: activation rows [TILE_M][PITCH], then weights [block][plane][TILE_N][16 bytes]: ldmatrix reads eight rows of a plane as 128
- * consecutive bytes. */
+/* A stage: activation rows [TILE_M][PITCH], then weights [block][plane][TILE_N][16 bytes]: ldmatrix
+ * reads eight rows of a plane as 128 consecutive bytes. */
 #define WEIGHTS_AT    (TILE_M * PITCH)
 #define WEIGHT_CHUNKS (BLOCKS * P * TILE_N)
 #define STAGE_BYTES   (WEIGHTS_AT + WEIGHT_CHUNKS * 16)
@@ -39,11 +41,12 @@
 typedef struct apq_lane {
   int group, quad;      /* lane / 4, lane % 4 */
   int x_first, y_first; /* first output of the warp in the tile */
-  int a_at, a_chunk; /* where ldmatrix reads activations for this lane: byte offset of its row, and its chunk, swizzled */
+  int a_at, a_chunk; /* where ldmatrix reads activations for this lane: byte offset of its row, and
+                        its chunk, swizzled */
 #if SWAP
   int a_second; /* offset of the second fragment of a load, for the lanes that read it */
 #endif
-  int w_at; /* and weights: byte offset of its row of the first plane */
+  int w_at;            /* and weights: byte offset of its row of the first plane */
   const apq_u8 *a, *w; /* operands, at the stage to be loaded next */
   apq_u32 a_from[COPIES(TILE_M * CHUNKS)], w_from[COPIES(WEIGHT_CHUNKS)];
   int a_left, w_left; /* chunks and blocks of k, from the next stage and this thread's own on */
@@ -56,8 +59,9 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args, int m
   lane->quad = l % 4;
   lane->x_first = warp % X_WARPS * (X_TILE / X_WARPS);
   lane->y_first = warp / X_WARPS * (Y_TILE / Y_WARPS);
-  /* ldmatrix, matrix l/8: of activations on the x side rows 0-7 and 8-15 of chunk s, then of chunk s + 4; on the y side the two chunks of one fragment,
-   * then of the next; of weights eight rows of each of four planes. */
+  /* ldmatrix, matrix l/8: of activations on the x side rows 0-7 and 8-15 of chunk s, then of chunk
+   * s + 4; on the y side the two chunks of one fragment, then of the next; of weights eight rows of
+   * each of four planes. */
 #if SWAP
   lane->a_at = (lane->y_first + l % 8) * PITCH;
   lane->a_chunk = l / 8 % 2 * 4 ^ apq_swizzle(l % 8, CHUNKS);
@@ -79,17 +83,21 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args, int m
   apq_plan_copies(lane->w_from, WEIGHT_CHUNKS, BLOCKS, TILE_N, n0, args->n, k_blocks);
 }
 
-APQ_FUNCTION int apq_steps(const apq_lane *lane) { return lane->k_steps; }
+APQ_FUNCTION int apq_steps(const apq_lane *lane) {
+  return lane->k_steps;
+}
 
 /* Copies are started before all mma steps but the last. */
 #define PARTS (BLOCKS * 4 - 1)
 
-/* Starts part `part` of PARTS of the next stage's copies; with `is_loading` 0 nothing is left to load. */
+/* Starts part `part` of PARTS of the next stage's copies; with `is_loading` 0 nothing is left to
+ * load. */
 APQ_FUNCTION void apq_load_part(const apq_lane *lane, int at, int part, int is_loading) {
   int is_a_in_k = is_loading && lane->a_left > 0, is_w_in_k = is_loading && lane->w_left > 0;
   apq_copy_rows(at, lane->a, lane->a_from, TILE_M * CHUNKS, CHUNKS, is_a_in_k, part, PARTS);
   APQ_UNROLL
-  for (int i = PART_FIRST(WEIGHT_CHUNKS, part, PARTS); i < PART_FIRST(WEIGHT_CHUNKS, part + 1, PARTS); i++) {
+  for (int i = PART_FIRST(WEIGHT_CHUNKS, part, PARTS);
+       i < PART_FIRST(WEIGHT_CHUNKS, part + 1, PARTS); i++) {
     int index = i * THREADS + apq_thread();
     if (WEIGHT_CHUNKS % THREADS == 0 || index < WEIGHT_CHUNKS)
       apq_cp_async16(at + WEIGHTS_AT + (index % BLOCKS * P * TILE_N + index / BLOCKS) * 16,
@@ -111,8 +119,8 @@ APQ_FUNCTION void apq_before_stage(apq_lane *lane, int acc[XT][YT][4]) {
   (void)acc;
 }
 
-/* One exchange of an 8x8 bit transpose: `low` keeps the bits of `mask` and gets those of `high`, shifted up, in the places between;
- * `high` gets the rest. */
+/* One exchange of an 8x8 bit transpose: `low` keeps the bits of `mask` and gets those of `high`,
+ * shifted up, in the places between; `high` gets the rest. */
 APQ_FUNCTION void apq_exchange(apq_u32 *low, apq_u32 *high, int shift, apq_u32 mask) {
   apq_u32 kept = (*low & mask) | ((*high & mask) << shift);
   *high = ((*low >> shift) & mask) | (*high & ~mask);
@@ -133,9 +141,11 @@ APQ_FUNCTION void apq_exchange(apq_u32 *low, apq_u32 *high, int shift, apq_u32 m
 #define AT XT
 #endif
 
-/* The plane words of one block of 128 k, loaded while the block before is multiplied. Their 8x8 bits are transposed in three exchanges: the first two make
- * words of four-bit codes and are done once a block, in place; the third makes, of words s and s + 4, the u8 codes of mma step s
- * just before they are used, which spreads the work between the products and needs no registers for it. */
+/* The plane words of one block of 128 k, loaded while the block before is multiplied. Their 8x8
+ * bits are transposed in three exchanges: the first two make words of four-bit codes and are done
+ * once a block, in place; the third makes, of words s and s + 4, the u8 codes of mma step s just
+ * before they are used, which spreads the work between the products and needs no registers for it.
+ */
 #define HALF_WORDS (P > 4 ? 8 : 4)
 typedef struct apq_fragments {
   apq_u32 word[WT][HALF_WORDS];
@@ -152,7 +162,8 @@ APQ_FUNCTION void apq_load_fragments(const apq_lane *lane, int at, int block, ap
     APQ_UNROLL
     for (int plane = 0; plane < P; plane += 4) {
       if (P - plane >= 3) {
-        /* Lanes of a fourth plane that does not exist read the third again; its words are not used. */
+        /* Lanes of a fourth plane that does not exist read the third again; its words are not used.
+         */
         int mine = plane + l / 8 < P ? plane + l / 8 : P - 1;
         apq_u32 four[4];
         apq_ldmatrix4(four, from + (mine * TILE_N + l % 8) * 16);
@@ -206,7 +217,8 @@ APQ_FUNCTION void apq_load_activations(const apq_lane *lane, int at, int step, a
 APQ_FUNCTION void apq_load_activations(const apq_lane *lane, int at, int step, apq_u32 a[AT][4]) {
   APQ_UNROLL
   for (int i = 0; i < AT; i++)
-    apq_ldmatrix4(a[i], at + lane->a_at + 16 * i * PITCH + (lane->a_chunk ^ (step / 4 * 8 + step % 4)) * 16);
+    apq_ldmatrix4(a[i], at + lane->a_at + 16 * i * PITCH +
+                            (lane->a_chunk ^ (step / 4 * 8 + step % 4)) * 16);
 }
 #endif
 
@@ -225,11 +237,13 @@ APQ_FUNCTION void apq_multiply(apq_u32 w[WT][2], apq_u32 a[AT][4], int acc[XT][Y
   }
 }
 
-/* Multiplies the stage at `at`, whose first weight words are loaded.  Meanwhile the copies of a later stage into `fill` are started; before the last mma
- * step all warps meet, the stage at `next` is there, and its first weight words are loaded.  A ring of one stage does
- * neither.  Activations are loaded step by step: the compiler orders those loads better than two sets of registers would. */
-APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int fill, int is_loading,
-                                    apq_fragments *f, int acc[XT][YT][4]) {
+/* Multiplies the stage at `at`, whose first weight words are loaded.  Meanwhile the copies of a
+ * later stage into `fill` are started; before the last mma step all warps meet, the stage at `next`
+ * is there, and its first weight words are loaded.  A ring of one stage does neither.  Activations
+ * are loaded step by step: the compiler orders those loads better than two sets of registers would.
+ */
+APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int fill,
+                                    int is_loading, apq_fragments *f, int acc[XT][YT][4]) {
   APQ_UNROLL
   for (int step = 0; step < 4 * BLOCKS; step++) {
     apq_u32 w[WT][2], a[AT][4];
