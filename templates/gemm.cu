@@ -92,14 +92,18 @@ APQ_FUNCTION int apq_share_tile(const apq_gemm_args *args, int m0, int n0) {
       apq_stg32(args->partial + ((long long)SPLIT * args->m + m0 + m) * args->n + n0 + n,
                 apq_lds32(4 * (m * TILE_PITCH + n)));
   }
-  apq_threadfence();
+  /* One thread speaks for the block: what the others stored before the barrier is covered by its
+   * fence, and what it sees after the ticket they may read after the next barrier. */
   apq_syncthreads();
-  if (apq_thread() == 0)
-    apq_sts32(TICKET_AT,
-              apq_atomic_increment(args->tickets + (m0 / TILE_M * apq_grid_y() + n0 / TILE_N)));
+  if (apq_thread() == 0) {
+    apq_threadfence();
+    apq_u32 ticket =
+        apq_atomic_increment(args->tickets + (m0 / TILE_M * apq_grid_y() + n0 / TILE_N));
+    apq_threadfence();
+    apq_sts32(TICKET_AT, ticket);
+  }
   apq_syncthreads();
   int is_last = apq_lds32(TICKET_AT) == SPLIT_K - 1;
-  apq_threadfence();
   return is_last;
 }
 #endif
