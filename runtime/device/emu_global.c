@@ -1,7 +1,5 @@
 #include "emu_impl.h"
 
-#include <stdio.h>
-
 #include "alloc.h"
 
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
