@@ -50,9 +50,9 @@ typedef struct apq__measurement {
  * when opened for reading; `note` tells. */
 typedef enum apq__db_mode { APQ__DB_READ, APQ__DB_WRITE } apq__db_mode;
 
-/* Opens, migrating in place when writing.  NOT_FOUND, READ_ONLY, CORRUPT, IO name the file.  A
- * read-only folder and file open for reading (immutable).  `note` (may be NULL) receives one line
- * when something was set aside or migrated, else "". */
+/* Opens, migrating in place when writing.  NOT_FOUND, READ_ONLY, CORRUPT, IO and BUSY name the
+ * file.  A read-only folder and file open for reading (immutable).  `note` (may be NULL) receives
+ * one line when something was set aside or migrated, else "". */
 apq_status apq__db_open(const char *path, apq__db_mode mode, apq__db **out, char note[256],
                         apq_error *error);
 void apq__db_close(apq__db *db);
@@ -86,15 +86,15 @@ apq_status apq__db_add_failure(apq__db *db, const apq__environment *environment,
                                apq_error *error);
 
 /* What is known about a variant: 0 nothing, 1 measured, 2 failed (for this problem or for all), in
- * this environment's GPU, arch and compiler. */
+ * this environment's GPU (name and SMs), arch and compiler.  A failure outweighs a measurement. */
 typedef enum apq__known { APQ__UNKNOWN, APQ__MEASURED, APQ__FAILED } apq__known;
 apq_status apq__db_known(apq__db *db, const apq__environment *environment,
                          const apq__problem *problem, const apq__variant *variant,
                          const char *objective, apq__known *out, apq_error *error);
 
 /* Marks a problem as completely tuned with a space (its name and SHA-256), and asks.  Done is
- * forgotten when the GPU, arch or space hash differ; the space hash the tuner passes covers the
- * template hashes. */
+ * forgotten when the GPU (name and SMs), arch or space hash differ; the space hash the tuner passes
+ * covers the template hashes. */
 apq_status apq__db_set_tuned(apq__db *db, const apq__environment *environment,
                              const apq__problem *problem, const char *objective, const char *space,
                              const char *space_hash, apq_error *error);
@@ -121,8 +121,8 @@ apq_status apq__db_load_artifact(apq__db *db, const char sha256[65], void **imag
                                  apq_error *error);
 
 /* One winner, as the view `winner` derives it: the variant of the problem with the lowest median of
- * its newest run, in this GPU, objective and template hash. Ties (p50 within 1 %) go to the smaller
- * canonical key. */
+ * the newest run, for this GPU (name, SMs, arch), objective and template hash; docs/database.md has
+ * the whole policy.  The caller compares variant.hash with that of its own template. */
 typedef struct apq__winner {
   apq__environment environment;
   apq__problem problem;
@@ -130,8 +130,8 @@ typedef struct apq__winner {
   apq__measurement measurement;
 } apq__winner;
 
-/* Calls `visit` for each winner in order of (gpu, problem); a non-zero return stops.  `gpu` and
- * `arch` filter when not NULL. */
+/* Calls `visit` for each winner in order of (gpu, arch, SMs, problem); a non-zero return stops.
+ * `gpu` and `arch` filter when not NULL. */
 apq_status apq__db_winners(apq__db *db, const char *gpu, const char *arch,
                            int (*visit)(const apq__winner *, void *), void *user, apq_error *error);
 /* Every measurement of one problem, best first (for `show`), same filter. */

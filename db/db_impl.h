@@ -30,6 +30,9 @@ apq_status apq__db_insert_artifact(apq__db *db, const char *id, const char *arch
 /* Derives again the kept winners that are listed as pending.  Inside a transaction too. */
 apq_status apq__db_refresh_winners(apq__db *db, apq_error *error);
 
+/* CORRUPT when a kept winner is damaged or kept under another name than its own. */
+apq_status apq__db_check_kept(apq__db *db, apq_error *error);
+
 /* Every measurement, failure or row of `tuned`, in no order, each checked against its digest:
  * CORRUPT names a damaged one. A non-zero return of the visitor stops. */
 apq_status apq__db_each_measurement(apq__db *db, int (*visit)(const apq__winner *, void *),

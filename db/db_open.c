@@ -94,10 +94,11 @@ static apq_status fail_kind(const char *path, apq__db_kind kind, int version, ap
 
 /* ---- opening for reading ---- */
 
+/* Yes when in doubt: then nothing is read past it. */
 static int has_content(const char *path, const char *suffix) {
   char *name = apq__format("%s%s", path, suffix);
   struct stat info;
-  int found = name && stat(name, &info) == 0 && info.st_size > 0;
+  int found = !name || (stat(name, &info) == 0 && info.st_size > 0);
   apq__free(name);
   return found;
 }
@@ -197,7 +198,7 @@ static apq_status verify(apq__db *db, apq_error *error) {
   if (!status) status = apq__db_each_measurement(db, ignore_measurement, NULL, error);
   if (!status) status = apq__db_failures(db, ignore_failure, NULL, error);
   if (!status) status = apq__db_each_tuned(db, ignore_tuned, NULL, error);
-  if (!status) status = apq__db_winners(db, NULL, NULL, ignore_measurement, NULL, error);
+  if (!status) status = apq__db_check_kept(db, error);
   return status;
 }
 
@@ -235,6 +236,9 @@ static apq_status open_writer(apq__db *db, struct stat *inode, int *from, apq_er
    * stays. */
   apq__store_run(db->store, "PRAGMA journal_mode = DELETE", NULL, 0, NULL);
   status = bring_up(db, from, error);
+  /* The file can be written, so it is its header that says otherwise. */
+  if (status == APQ_READ_ONLY)
+    return apq__fail(error, APQ_CORRUPT, "database", "'%s' has a damaged header", db->path);
   return status ? status : verify(db, error);
 }
 
@@ -270,22 +274,28 @@ static int is_same_file(const char *path, const struct stat *inode) {
   return stat(path, &now) == 0 && now.st_dev == inode->st_dev && now.st_ino == inode->st_ino;
 }
 
+static const char *base_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
 /* Moves a damaged file to the first free "<path>.set-aside-<n>", whose name goes to `name` (a new
  * string).  Processes do this one at a time, by a lock on the folder, and only to the file they
  * found damaged: another may have moved it already and made a new one; then *name is NULL. */
 static apq_status set_aside(const char *path, const struct stat *inode, char **name,
                             apq_error *error) {
-  int code = EEXIST, lock = -1;
+  int code = ENOMEM, lock = -1;
   char *to = NULL, *folder = folder_of(path);
   *name = NULL;
-  if (folder) lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (!folder) goto cleanup;
+  lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   /* A file system without locks still sets files aside. */
   if (lock >= 0) flock(lock, LOCK_EX);
-  if (!is_same_file(path, inode)) goto cleanup;
+  code = is_same_file(path, inode) ? EEXIST : 0;
   for (int n = 1; n <= SET_ASIDE_MAX && code == EEXIST; n++) {
     apq__free(to);
     to = apq__format("%s.set-aside-%d", path, n);
-    code = to ? access(to, F_OK) == 0 ? EEXIST : move_database(path, to) : ENOMEM;
+    code = !to ? ENOMEM : access(to, F_OK) == 0 ? EEXIST : move_database(path, to);
   }
   if (!code) {
     *name = to;
@@ -296,14 +306,10 @@ cleanup:
   if (lock >= 0) close(lock);
   apq__free(to);
   apq__free(folder);
-  if (*name || code == EEXIST) return APQ_OK;
+  if (!code) return APQ_OK;
   return apq__fail(error, apq__status_from_errno(code), "database",
-                   "damaged '%s' cannot be set aside: %s", path, strerror(code));
-}
-
-static const char *base_name(const char *path) {
-  const char *slash = strrchr(path, '/');
-  return slash ? slash + 1 : path;
+                   "damaged '%s' cannot be set aside as '%s.set-aside-1' to -%d: %s", path,
+                   base_name(path), SET_ASIDE_MAX, strerror(code));
 }
 
 static apq_status open_or_replace(apq__db *db, char note[256], apq_error *error) {

@@ -120,6 +120,13 @@ apq_status apq__db_derive_winners(apq__db *db, int (*visit)(const apq__winner *,
   return visit_measurements(db, "SELECT * FROM winner " BY_CONTEST, NULL, 0, visit, user, error);
 }
 
+static int read_kept(const apq__rows *rows, apq__winner *row) {
+  size_t size = 0;
+  const void *record = apq__rows_blob(rows, 0, &size);
+  return apq__record_open(record, &size) &&
+         apq__record_unpack(apq__winner_fields, apq__winner_field_count, record, size, row);
+}
+
 static apq_status visit_kept(apq__db *db, const apq__value *values,
                              int (*visit)(const apq__winner *, void *), void *user,
                              apq_error *error) {
@@ -130,13 +137,39 @@ static apq_status visit_kept(apq__db *db, const apq__value *values,
       db->store, "SELECT record FROM winner_cache " IS_WANTED BY_CONTEST, values, 2, &rows, error);
   if (!status) status = apq__rows_next(&rows, &more, error);
   while (!status && more) {
-    size_t size = 0;
-    const void *record = apq__rows_blob(&rows, 0, &size);
-    if (!apq__record_open(record, &size) ||
-        !apq__record_unpack(apq__winner_fields, apq__winner_field_count, record, size, &row))
+    if (!read_kept(&rows, &row))
       status = fail_damaged(db, "winner", error);
     else if (visit(&row, user))
       break;
+    else
+      status = apq__rows_next(&rows, &more, error);
+  }
+  apq__rows_close(&rows);
+  return status;
+}
+
+static int is_kept_as(const apq__rows *rows, const apq__winner *row) {
+  char key[APQ__KEY_MAX];
+  const char *names[] = {row->environment.gpu, row->environment.arch,
+                         apq__problem_key(&row->problem, key), row->measurement.objective,
+                         row->variant.hash};
+  int same = apq__rows_integer(rows, 1 + APQ__COUNT(names)) == row->environment.sm_count;
+  for (int i = 0; i < APQ__COUNT(names); i++)
+    same = same && strcmp(apq__rows_text(rows, 1 + i), names[i]) == 0;
+  return same;
+}
+
+apq_status apq__db_check_kept(apq__db *db, apq_error *error) {
+  apq__rows rows = {0};
+  apq__winner row;
+  int more = 0;
+  apq_status status = apq__rows_open(
+      db->store, "SELECT record, gpu, arch, problem, objective, hash, sm_count FROM winner_cache",
+      NULL, 0, &rows, error);
+  if (!status) status = apq__rows_next(&rows, &more, error);
+  while (!status && more) {
+    if (!read_kept(&rows, &row) || !is_kept_as(&rows, &row))
+      status = fail_damaged(db, "winner", error);
     else
       status = apq__rows_next(&rows, &more, error);
   }

@@ -59,7 +59,7 @@ static void hash_family(apq__family *family, int emulated) {
   int count = apq__family_parts(family, emulated, parts);
   for (int i = 0; i < count; i++) {
     const char *text = apq__embedded_text(parts[i]);
-    pieces[i] = (apq__piece){text, text ? strlen(text) : 0};
+    pieces[i] = (apq__piece){text, strlen(text)};
   }
   apq__sha256(pieces, count, family->hash[emulated]);
 }
@@ -89,7 +89,10 @@ int apq__family_parts(const apq__family *family, int emulated,
   int count = 0;
   parts[count++] = emulated ? "prelude_emu.h" : "prelude_cuda.h";
   parts[count++] = "kernel_abi.h";
-  if (family->is_product) parts[count++] = "gemm_epilogue.cu";
+  if (family->is_product) {
+    parts[count++] = "gemm_tile.cu";
+    parts[count++] = "gemm_epilogue.cu";
+  }
   for (const apq__embedded *file = apq__embedded_templates; file->name; file++)
     if (file->text == family->text) parts[count++] = file->name;
   if (family->is_product) parts[count++] = "gemm.cu";

@@ -5,7 +5,7 @@
 #include "embedded.h"
 #include "generator.h"
 
-enum { APQ__PARTS_MAX = 4, APQ__FAMILIES_MAX = 16 };
+enum { APQ__PARTS_MAX = 6, APQ__FAMILIES_MAX = 16 };
 
 struct apq__family {
   char name[APQ__WORD_MAX];
@@ -36,6 +36,7 @@ typedef struct apq__gemm_knobs {
   int x_rows, y_rows;                   /* rows of a stage (bmma) */
   int x_fragments, y_fragments;         /* accumulators of a warp, 16x8 each */
   int threads, pitch, stage_bytes;
+  int copies; /* 16-byte copies a thread makes for one stage */
 } apq__gemm_knobs;
 
 apq__gemm_knobs apq__gemm_read(const apq__config *config);

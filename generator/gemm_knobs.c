@@ -2,7 +2,11 @@
 
 #include "family_impl.h"
 
-/* Mirrors the #defines at the top of templates/bmma.cu and imma.cu. */
+static int ceil_div(int a, int b) {
+  return (a + b - 1) / b;
+}
+
+/* Mirrors the #defines at the top of templates/gemm_tile.cu, bmma.cu and imma.cu. */
 apq__gemm_knobs apq__gemm_read(const apq__config *config) {
   apq__gemm_knobs g = {0};
   g.p = apq__config_int(config, "p", 1);
@@ -33,13 +37,17 @@ apq__gemm_knobs apq__gemm_read(const apq__config *config) {
   g.y_rows = g.y_tile * (is_expanded ? y_bits : 1);
   g.x_fragments = g.x_rows / g.x_warps / 16;
   g.y_fragments = g.y_rows / g.y_warps / 8;
+  int pad = g.is_padded ? 16 : 0;
   if (g.is_bytes) {
-    g.pitch = g.tile_k + (g.is_padded ? 16 : 0);
+    g.pitch = g.tile_k + pad;
     g.stage_bytes = g.tile_m * g.pitch + g.tile_k / 128 * g.p * g.tile_n * 16;
+    g.copies = ceil_div(g.tile_m * g.tile_k / 16, g.threads) +
+               ceil_div(g.tile_n * g.p * g.tile_k / 128, g.threads);
   } else {
-    int row = g.tile_k / 8;
-    g.pitch = row + (g.is_padded ? (row % 128 ? 128 : 64) : 0);
+    g.pitch = g.tile_k / 8 + pad;
     g.stage_bytes = (g.x_rows + g.y_rows) * g.pitch;
+    g.copies = ceil_div(g.x_rows * g.tile_k / 128, g.threads) +
+               ceil_div(g.y_rows * g.tile_k / 128, g.threads);
   }
   return g;
 }

@@ -21,11 +21,13 @@ static apq_status first_refusal(const refusal *rows, int count, apq_error *error
   return APQ_OK;
 }
 
-/* Registers of a thread: accumulators, the fragments in flight, and addresses and loop state
- * (counted in compiled kernels: 30 to 45). */
+/* Registers of a thread: accumulators, the fragments in flight, one word a copy, and addresses and
+ * loop state (about 36 in compiled kernels). */
 static int estimate_registers(const apq__gemm_knobs *g) {
-  int fragments = g->is_bytes ? g->x_fragments * 16 + 12 : g->x_fragments * 8 + 8;
-  return g->x_fragments * g->y_fragments * 4 + fragments + 36;
+  int fragments = !g->is_bytes ? g->x_fragments * 8 + g->y_fragments * 4
+                  : g->swap    ? 2 * g->x_fragments * (g->p > 4 ? 10 : 6) + g->y_fragments * 4
+                               : g->y_fragments * (g->p > 4 ? 10 : 6) + g->x_fragments * 4;
+  return g->x_fragments * g->y_fragments * 4 + fragments + g->copies + 20;
 }
 
 /* k stages that one split at least would have to share. */
@@ -36,9 +38,10 @@ static int k_stages(const apq__gemm_knobs *g, const apq__problem *problem) {
 static apq_status gemm_limits(const apq__config *config, const apq__problem *problem,
                               const apq__target *target, apq__shape *shape, apq_error *error) {
   apq__gemm_knobs g = apq__gemm_read(config);
+  /* As templates/gemm.cu lays it out: the ring or the tile, then the edges and the ticket. */
   int ring = g.stages * g.stage_bytes;
-  int tile = g.is_staged ? 4 * g.tile_m * (g.tile_n + (g.swap ? 4 : 8)) + 16 : 0;
-  int smem = ring > tile ? ring : tile;
+  int tile = g.is_staged ? 4 * g.tile_m * (g.tile_n + (g.swap ? 4 : 8)) : 0;
+  int smem = (ring > tile ? ring : tile) + (g.tile_m + g.tile_n) * (g.is_xor_op ? 32 : 16) + 16;
   int registers = estimate_registers(&g);
   int is_split_rows = g.is_shared ? g.x_rows % (16 * g.x_warps) || g.y_rows % (8 * g.y_warps)
                                   : g.x_tile % (16 * g.x_warps) || g.y_tile % (8 * g.y_warps);
@@ -49,6 +52,7 @@ static apq_status gemm_limits(const apq__config *config, const apq__problem *pro
       {g.is_shared && g.is_horner, "recombine=shared needs schedule=side"},
       {g.is_shared && !g.is_staged, "recombine=shared needs store=staged"},
       {g.split_k > 1 && !g.is_staged, "split_k needs store=staged"},
+      {g.copies > 32, "too few threads for the copies of a stage"},
       {g.threads > 1024, "more than 1024 threads a block"},
       {!g.is_bytes && !g.is_xor_op && target->cc < 80, "no b1 AND before sm_80: use op=xor"},
       {xor_bound >= 1ll << 32 && g.is_xor_op, "op=xor needs (2^p-1)(2^q-1)k below 2^32"},
@@ -70,11 +74,17 @@ static apq_status gemm_limits(const apq__config *config, const apq__problem *pro
   if (status) return status;
   *shape = (apq__shape){{0, 0, 0}, (unsigned)g.threads, (unsigned)smem, 0, 0, registers};
   if (!problem) return APQ_OK;
-  size_t tiles = (size_t)ceil_div(problem->m, g.tile_m) * (size_t)ceil_div(problem->n, g.tile_n);
-  if (tiles > 0x7fffffff) return apq__fail(error, APQ_INFEASIBLE, "limits", "more than 2^31 tiles");
-  shape->grid[0] = (unsigned)tiles;
-  shape->grid[1] = (unsigned)g.split_k;
-  shape->grid[2] = 1;
+  /* As apq_tile_origin in templates/gemm.cu reads it. */
+  enum { GROUP = 8, GRID_MAX = 65535 };
+  int m_tiles = ceil_div(problem->m, g.tile_m), n_tiles = ceil_div(problem->n, g.tile_n);
+  int height = m_tiles < GROUP ? m_tiles : GROUP;
+  int layers = ceil_div(m_tiles, height) * g.split_k;
+  if (n_tiles > GRID_MAX || layers > GRID_MAX)
+    return apq__fail(error, APQ_INFEASIBLE, "limits", "more tiles than a grid has");
+  shape->grid[0] = (unsigned)height;
+  shape->grid[1] = (unsigned)n_tiles;
+  shape->grid[2] = (unsigned)layers;
+  size_t tiles = (size_t)m_tiles * (size_t)n_tiles;
   if (g.split_k > 1) {
     size_t partial = (size_t)g.split_k * (size_t)problem->m * (size_t)problem->n * 4;
     shape->ticket_bytes = (tiles * 4 + 255) / 256 * 256;

@@ -12,36 +12,20 @@
  * @knob warps_n   = 2 : 1 2 4 8 : warps along n
  * @knob min_blocks = 1 : 1 2 3 4 : blocks an SM must have room for (bounds the registers)
  * @knob layout    = linear : linear padded xor : rows of a stage in shared memory
- * @knob schedule  = side : side horner : all planes of a k slab at once, or one pair of planes after the other
- * @knob recombine = registers : registers shared : where plane products of one output are added (side only)
+ * @knob schedule  = side : side horner : all planes of a k slab at once, or one pair of planes
+ * after the other
+ * @knob recombine = registers : registers shared : where plane products of one output are added
+ * (side only)
  * @knob swap      = 0 : 0 1 : 1 puts the weights on the 16-row side of the mma
  * @knob split_k   = 1 : 1 2 4 8 16 : blocks that share one output tile
  * @knob op        = and : and xor : how two bits are multiplied
  * @knob store     = direct : direct staged : results from the fragments, or through shared memory
  *
- * The order of k inside a fragment is free as long as both operands use the same one: lane 4g+t of a fragment loads 16 consecutive bytes of
- * row g, chunk t of four, and feeds two k steps of 256 from them. */
+ * Fragments come from shared memory by ldmatrix: a 16-byte chunk of eight rows is an 8x128-bit
+ * quarter of an operand, in the registers where mma wants it. */
 
-#define WARPS   (WARPS_M * WARPS_N)
-#define THREADS (32 * WARPS)
-
-#if SWAP
-#define X_BITS  P
-#define X_TILE  TILE_N
-#define X_WARPS WARPS_N
-#define Y_BITS  Q
-#define Y_TILE  TILE_M
-#define Y_WARPS WARPS_M
-#else
-#define X_BITS  Q
-#define X_TILE  TILE_M
-#define X_WARPS WARPS_M
-#define Y_BITS  P
-#define Y_TILE  TILE_N
-#define Y_WARPS WARPS_N
-#endif
-
-/* Rows of one stage: with `side` every plane of both operands, plane after plane; with `horner` one plane of each. */
+/* Rows of one stage: with `side` every plane of both operands, plane after plane; with `horner` one
+ * plane of each. */
 #if SCHEDULE == SCHEDULE_SIDE
 #define X_ROWS (X_BITS * X_TILE)
 #define Y_ROWS (Y_BITS * Y_TILE)
@@ -56,60 +40,95 @@
 #define XF (X_TILE / X_WARPS / 16)
 #define YF (Y_TILE / Y_WARPS / 8)
 
-#define CHUNKS    (TILE_K / 128) /* 16-byte chunks of a row */
-#define ROW_BYTES (TILE_K / 8)
-#if LAYOUT == LAYOUT_PADDED
-/* Rows g and g+1 are read together, 64 bytes each: an odd multiple of 64 keeps them in different banks. */
-#define PITCH (ROW_BYTES % 128 ? ROW_BYTES + 128 : ROW_BYTES + 64)
-#else
-#define PITCH ROW_BYTES
-#endif
+#define CHUNKS      (TILE_K / 128) /* of 16 bytes, of a row */
+#define PITCH       PITCH_OF(CHUNKS)
+#define Y_AT        (X_ROWS * PITCH)
 #define STAGE_BYTES ((X_ROWS + Y_ROWS) * PITCH)
 
 typedef struct apq_lane {
   int group, quad;      /* lane / 4, lane % 4 */
   int x_base, y_base;   /* first row of the warp in a stage */
   int x_first, y_first; /* first output of the warp in the tile */
-  int m0, n0;
-  int next_chunk, first_chunk, end_chunk; /* 16-byte chunks of this split's part of k */
+  int x_at, y_at;       /* where ldmatrix reads for this lane: byte offset of its row in a stage */
+  int x_chunk, y_chunk; /* and its chunk, swizzled, of the first k step */
+  int y_second;         /* offset of the second y fragment, for the lanes that read it */
+  const apq_u8 *x, *y;  /* operands, at the stage of k and the plane to be loaded next */
+  apq_u32 x_from[COPIES(X_ROWS * CHUNKS)], y_from[COPIES(Y_ROWS * CHUNKS)];
+  int chunks_left; /* of k, from the next stage and this thread's chunk on */
+  int steps_left;  /* stages to be loaded of this split (Horner: of this pair of planes) */
   int k_steps;
-  /* Horner walks the pairs of planes by falling sum of their weights: (weight, plane of x), once for loads and once for
-   * products. */
+  /* Horner walks the pairs of planes by falling sum of their weights: (weight, plane of x), once
+   * for loads and once for products. */
   int load_weight, load_plane;
   int weight, plane, done;
 } apq_lane;
 
-/* Row of fragment i in a stage.  With planes side by side and recombined in registers, a warp has the same outputs of every
- * plane; otherwise its rows are one run. */
+/* Row of fragment i in a stage, from the warp's first.  With planes side by side and recombined in
+ * registers, a warp has the same outputs of every plane; otherwise its rows are one run. */
 #if SCHEDULE == SCHEDULE_SIDE && RECOMBINE == RECOMBINE_REGISTERS
-#define X_ROW(lane, i) ((lane)->x_first + (i) / XF * X_TILE + (i) % XF * 16)
-#define Y_ROW(lane, i) ((lane)->y_first + (i) / YF * Y_TILE + (i) % YF * 8)
+#define X_ROW(i)      ((i) / XF * X_TILE + (i) % XF * 16)
+#define Y_ROW(i)      ((i) / YF * Y_TILE + (i) % YF * 8)
+#define X_START(lane) (lane)->x_first
+#define Y_START(lane) (lane)->y_first
 #else
-#define X_ROW(lane, i) ((lane)->x_base + (i) * 16)
-#define Y_ROW(lane, i) ((lane)->y_base + (i) * 8)
+#define X_ROW(i)      ((i)*16)
+#define Y_ROW(i)      ((i)*8)
+#define X_START(lane) (lane)->x_base
+#define Y_START(lane) (lane)->y_base
 #endif
 
+/* Points the loads at a pair of planes and at this split's first stage of k. */
+APQ_FUNCTION void apq_start_planes(apq_lane *lane, const apq_gemm_args *args, int x_plane,
+                                   int y_plane) {
+  int first, end;
+  apq_split_stages((args->row_bytes / 16 + CHUNKS - 1) / CHUNKS, &first, &end);
+#if SWAP
+  const void *x = args->w, *y = args->a;
+  int x_limit = args->n, y_limit = args->m;
+#else
+  const void *x = args->a, *y = args->w;
+  int x_limit = args->m, y_limit = args->n;
+#endif
+  lane->x =
+      (const apq_u8 *)x + (long long)x_plane * x_limit * args->row_bytes + first * (CHUNKS * 16);
+  lane->y =
+      (const apq_u8 *)y + (long long)y_plane * y_limit * args->row_bytes + first * (CHUNKS * 16);
+  lane->chunks_left = args->row_bytes / 16 - first * CHUNKS - apq_thread() % CHUNKS;
+  lane->steps_left = lane->k_steps = end - first;
+}
+
 APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args, int m0, int n0) {
-  int warp = apq_thread() / 32;
+  int warp = apq_thread() / 32, l = apq_thread() % 32;
   int x_warp = warp % X_WARPS, y_warp = warp / X_WARPS;
-  lane->group = apq_thread() % 32 / 4;
-  lane->quad = apq_thread() % 4;
+  lane->group = l / 4;
+  lane->quad = l % 4;
   lane->x_base = x_warp * (X_ROWS / X_WARPS);
   lane->y_base = y_warp * (Y_ROWS / Y_WARPS);
   lane->x_first = x_warp * (X_TILE / X_WARPS);
   lane->y_first = y_warp * (Y_TILE / Y_WARPS);
-  lane->m0 = m0;
-  lane->n0 = n0;
-  /* Whole stages of k are dealt to the splits as evenly as they go. */
-  int stages = (args->row_bytes / 16 + CHUNKS - 1) / CHUNKS;
-  int first = (int)((long long)stages * apq_block_y() / SPLIT_K);
-  int end = (int)((long long)stages * (apq_block_y() + 1) / SPLIT_K);
-  lane->first_chunk = lane->next_chunk = first * CHUNKS;
-  lane->end_chunk = end * CHUNKS;
-  lane->k_steps = end - first;
+  /* ldmatrix, matrix l/8: of x rows 0-7 and 8-15 of one chunk, then of the next; of y two chunks of
+   * one fragment, then of the next fragment. */
+  lane->x_at = (X_START(lane) + l % 16) * PITCH;
+  lane->y_at = Y_AT + (Y_START(lane) + l % 8) * PITCH;
+  lane->x_chunk = l / 16 ^ apq_swizzle(l % 8, CHUNKS);
+  lane->y_chunk = l / 8 % 2 ^ apq_swizzle(l % 8, CHUNKS);
+  lane->y_second = l / 16 * (Y_ROW(1) * PITCH);
+#if SWAP
+  int x0 = n0, y0 = m0, x_limit = args->n, y_limit = args->m;
+#else
+  int x0 = m0, y0 = n0, x_limit = args->m, y_limit = args->n;
+#endif
+  int row_chunks = args->row_bytes / 16;
+  apq_plan_copies(lane->x_from, X_ROWS * CHUNKS, CHUNKS, X_TILE, x0, x_limit, row_chunks);
+  apq_plan_copies(lane->y_from, Y_ROWS * CHUNKS, CHUNKS, Y_TILE, y0, y_limit, row_chunks);
   lane->load_weight = lane->weight = X_BITS + Y_BITS - 2;
   lane->load_plane = lane->plane = X_BITS - 1;
   lane->done = 0;
+#if SCHEDULE == SCHEDULE_SIDE
+  apq_start_planes(lane, args, 0, 0);
+#else
+  apq_start_planes(lane, args, X_BITS - 1, Y_BITS - 1);
+#endif
 }
 
 APQ_FUNCTION int apq_steps(const apq_lane *lane) {
@@ -120,6 +139,7 @@ APQ_FUNCTION int apq_steps(const apq_lane *lane) {
 #endif
 }
 
+#if SCHEDULE == SCHEDULE_HORNER
 /* The next pair of planes: another with the same weight, else the first of the next lower one. */
 APQ_FUNCTION void apq_next_pair(int *weight, int *plane) {
   int low = *weight - (Y_BITS - 1) > 0 ? *weight - (Y_BITS - 1) : 0;
@@ -130,57 +150,31 @@ APQ_FUNCTION void apq_next_pair(int *weight, int *plane) {
   --*weight;
   *plane = *weight < X_BITS - 1 ? *weight : X_BITS - 1;
 }
-
-/* Where chunk `chunk` of row `row` is in an operand's part of a stage.  A quarter of a warp reads four chunks of two
- * neighboring rows; `xor` moves odd rows to the other half of 128 bytes. */
-APQ_FUNCTION int apq_chunk_at(int row, int chunk) {
-#if LAYOUT == LAYOUT_XOR && CHUNKS >= 8
-  chunk ^= (row & 1) << 2;
 #endif
-  return row * PITCH + chunk * 16;
+
+/* Copies are started before all k steps but the last. */
+#define PARTS (CHUNKS / 2 - 1)
+
+/* Starts part `part` of PARTS of the next stage's copies; with `is_loading` 0 nothing is left to
+ * load. */
+APQ_FUNCTION void apq_load_part(const apq_lane *lane, int at, int part, int is_loading) {
+  int is_in_k = is_loading && lane->chunks_left > 0;
+  apq_copy_rows(at, lane->x, lane->x_from, X_ROWS * CHUNKS, CHUNKS, is_in_k, part, PARTS);
+  apq_copy_rows(at + Y_AT, lane->y, lane->y_from, Y_ROWS * CHUNKS, CHUNKS, is_in_k, part, PARTS);
 }
 
-/* Copies `rows` rows of planes, from plane `plane` on, `tile` rows of each.  Rows past the matrix and chunks past k are
- * zeros. */
-APQ_FUNCTION void apq_load_rows(int at, int rows, int tile, const void *from, int first, int limit,
-                                int plane, int row_bytes, int chunk0) {
-  APQ_UNROLL
-  for (int i = 0; i < rows * CHUNKS; i += THREADS) {
-    int index = i + apq_thread();
-    int row = index / CHUNKS, chunk = index % CHUNKS;
-    if (rows * CHUNKS % THREADS == 0 || index < rows * CHUNKS) {
-      int matrix_row = first + row % tile;
-      int valid = matrix_row < limit && (chunk0 + chunk) * 16 < row_bytes;
-      long long offset = (long long)((plane + row / tile) * (long long)limit + matrix_row) * row_bytes +
-                         (chunk0 + chunk) * 16;
-      apq_cp_async16(at + apq_chunk_at(row, chunk), (const apq_u8 *)from + (valid ? offset : 0),
-                     valid ? 16 : 0);
-    }
-  }
-}
-
-APQ_FUNCTION void apq_load_stage(const apq_gemm_args *args, apq_lane *lane, int at) {
-#if SWAP
-  const void *x = args->w, *y = args->a;
-  int x0 = lane->n0, y0 = lane->m0, x_limit = args->n, y_limit = args->m;
-#else
-  const void *x = args->a, *y = args->w;
-  int x0 = lane->m0, y0 = lane->n0, x_limit = args->m, y_limit = args->n;
-#endif
-#if SCHEDULE == SCHEDULE_SIDE
-  int x_plane = 0, y_plane = 0;
-#else
-  int x_plane = lane->load_plane, y_plane = lane->load_weight - lane->load_plane;
-#endif
-  apq_load_rows(at, X_ROWS, X_TILE, x, x0, x_limit, x_plane, args->row_bytes, lane->next_chunk);
-  apq_load_rows(at + X_ROWS * PITCH, Y_ROWS, Y_TILE, y, y0, y_limit, y_plane, args->row_bytes,
-                lane->next_chunk);
-  lane->next_chunk += CHUNKS;
+/* After the last part: on to the stage behind. */
+APQ_FUNCTION void apq_next_stage(const apq_gemm_args *args, apq_lane *lane) {
+  lane->x += CHUNKS * 16;
+  lane->y += CHUNKS * 16;
+  lane->chunks_left -= CHUNKS;
 #if SCHEDULE == SCHEDULE_HORNER
-  if (lane->next_chunk == lane->end_chunk) {
-    lane->next_chunk = lane->first_chunk;
+  if (--lane->steps_left == 0 && lane->load_weight + lane->load_plane > 0) {
     apq_next_pair(&lane->load_weight, &lane->load_plane);
+    apq_start_planes(lane, args, lane->load_plane, lane->load_weight - lane->load_plane);
   }
+#else
+  (void)args;
 #endif
 }
 
@@ -217,29 +211,51 @@ APQ_FUNCTION void apq_multiply(int d[4], const apq_u32 a[4], const apq_u32 b[2])
 #endif
 }
 
-APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int acc[XT][YT][4]) {
+/* k steps of 256 in a stage, an even number. */
+#define STEPS (CHUNKS / 2)
+
+/* Fragments of two k steps: one is multiplied while the other is loaded. */
+typedef struct apq_fragments {
+  apq_u32 x[2][XT][4], y[2][YT][2];
+} apq_fragments;
+
+/* Loads the fragments of k step `step` of the stage at `at`. */
+APQ_FUNCTION void apq_load_fragments(const apq_lane *lane, int at, int step, apq_fragments *f) {
   APQ_UNROLL
-  for (int slab = 0; slab < CHUNKS / 4; slab++) {
-    /* Two k steps: words .x and .y of a chunk are the first, .z and .w the second. */
-    apq_u32 x[XT][2][4];
-    APQ_UNROLL
-    for (int xi = 0; xi < XT; xi++) {
-      int row = X_ROW(lane, xi) + lane->group;
-      apq_u32x4 top = apq_lds128(at + apq_chunk_at(row, 4 * slab + lane->quad));
-      apq_u32x4 bottom = apq_lds128(at + apq_chunk_at(row + 8, 4 * slab + lane->quad));
-      x[xi][0][0] = top.x, x[xi][0][1] = bottom.x, x[xi][0][2] = top.y, x[xi][0][3] = bottom.y;
-      x[xi][1][0] = top.z, x[xi][1][1] = bottom.z, x[xi][1][2] = top.w, x[xi][1][3] = bottom.w;
+  for (int yi = 0; yi < YT; yi += 2) {
+    apq_u32 two[4];
+    int from = at + lane->y_at + Y_ROW(yi) * PITCH + (lane->y_chunk ^ 2 * step) * 16;
+    apq_ldmatrix4(two, yi + 1 < YT ? from + lane->y_second : from);
+    f->y[step % 2][yi][0] = two[0], f->y[step % 2][yi][1] = two[1];
+    if (yi + 1 < YT) f->y[step % 2][yi + 1][0] = two[2], f->y[step % 2][yi + 1][1] = two[3];
+  }
+  APQ_UNROLL
+  for (int xi = 0; xi < XT; xi++)
+    apq_ldmatrix4(f->x[step % 2][xi],
+                  at + lane->x_at + X_ROW(xi) * PITCH + (lane->x_chunk ^ 2 * step) * 16);
+}
+
+/* Multiplies the stage at `at`, whose first fragments are loaded.  Meanwhile the copies of a later
+ * stage into `fill` are started; before the last k step all warps meet, the stage at `next` is
+ * there, and its first fragments are loaded.  A ring of one stage does neither. */
+APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int fill,
+                                    int is_loading, apq_fragments *f, int acc[XT][YT][4]) {
+  APQ_UNROLL
+  for (int step = 0; step < STEPS; step++) {
+    if (step + 1 < STEPS) {
+      apq_load_fragments(lane, at, step + 1, f);
+#if STAGES > 1
+      apq_load_part(lane, fill, step, is_loading);
+    } else {
+      apq_turn_stage();
+      apq_load_fragments(lane, next, 0, f);
+#endif
     }
     APQ_UNROLL
-    for (int yi = 0; yi < YT; yi++) {
-      int row = Y_ROW(lane, yi) + lane->group;
-      apq_u32x4 words = apq_lds128(at + X_ROWS * PITCH + apq_chunk_at(row, 4 * slab + lane->quad));
-      apq_u32 y[2][2] = {{words.x, words.y}, {words.z, words.w}};
+    for (int xi = 0; xi < XT; xi++) {
       APQ_UNROLL
-      for (int step = 0; step < 2; step++) {
-        APQ_UNROLL
-        for (int xi = 0; xi < XT; xi++) apq_multiply(acc[xi][yi], x[xi][step], y[step]);
-      }
+      for (int yi = 0; yi < YT; yi++)
+        apq_multiply(acc[xi][yi], f->x[step % 2][xi], f->y[step % 2][yi]);
     }
   }
 }

@@ -29,12 +29,13 @@ return space {
   objective = "burst",
 
   knobs = {
-    tile_m = { 8, 16, 32, 64, 128 },
-    tile_n = { 16, 32, 64, 128 },
+    tile_m = { 8, 16, 32, 64, 128, 256 },
+    tile_n = { 16, 32, 64, 128, 256 },
     tile_k = { 512, 1024 },
     stages = { 2, 3, 4 },
     warps_m = { 1, 2, 4 },
-    warps_n = { 1, 2, 4 },
+    warps_n = { 1, 2, 4, 8 },
+    min_blocks = { 1, 2 },
     layout = { "linear", "padded", "xor" },
     schedule = { "side", "horner" },
     recombine = { "registers", "shared" },
@@ -78,6 +79,11 @@ return space {
     { "staged stores where they are needed or may help", function(config, problem)
       if config.split_k > 1 or config.recombine == "shared" then return config.store == "staged" end
       return config.store == "direct" or problem.m >= 64
+    end },
+    { "enough products a warp when tokens are many", function(config, problem)
+      if problem.m < 512 then return true end
+      local planes = config.schedule == "side" and problem.p * problem.q or 1
+      return config.tile_m * config.tile_n * planes >= 2048 * config.warps_m * config.warps_n
     end },
     { "ring no longer than k", function(config, problem)
       return (config.stages - 1) * config.tile_k <= math.max(problem.k, config.tile_k)

@@ -1,19 +1,27 @@
 /* ---- the kernel: one block computes one TILE_M x TILE_N tile of y over one K split ----
- * The family above gives: X_ROWS, Y_ROWS, STAGE_BYTES, XT, YT, apq_lane, apq_lane_init, apq_steps, apq_load_stage,
- * apq_before_stage, apq_compute_stage, apq_sum.
- * The mma operand with 16 rows is called x, the one with 8 columns y: activations and weights, or exchanged with SWAP. */
-
-#define RING_BYTES (STAGES * STAGE_BYTES)
+ * The family above gives: STAGE_BYTES, XT, YT, XF, YF, apq_lane, apq_lane_init, apq_steps, PARTS,
+ * apq_load_part, apq_next_stage, apq_before_stage, apq_fragments, apq_load_fragments,
+ * apq_compute_stage, apq_sum. */
 
 #if STORE == STORE_STAGED
-/* The int32 tile in shared memory, over the ring.  The pad keeps the fragment stores free of bank conflicts: neighbors along n are two words of a
- * lane, or, with SWAP, lanes. */
+/* The int32 tile in shared memory, over the ring.  The pad keeps the fragment stores free of bank
+ * conflicts: neighbors along n are two words of a lane, or, with SWAP, lanes. */
 #if SWAP
 #define TILE_PITCH (TILE_N + 4)
 #else
 #define TILE_PITCH (TILE_N + 8)
 #endif
 #endif
+
+/* Behind the ring, or the tile where that is larger: the edges, then the ticket. */
+#define RING_BYTES (STAGES * STAGE_BYTES)
+#if STORE == STORE_STAGED
+#define TILE_BYTES (4 * TILE_M * TILE_PITCH)
+#else
+#define TILE_BYTES 0
+#endif
+#define EDGES_AT  (RING_BYTES > TILE_BYTES ? RING_BYTES : TILE_BYTES)
+#define TICKET_AT (EDGES_AT + (TILE_M + TILE_N) * EDGE_BYTES)
 
 /* Token and channel, within the tile, of an x row and a y column. */
 #if SWAP
@@ -24,16 +32,14 @@
 #define TILE_AT_N(x, y) (y)
 #endif
 
-/* Tile coordinates of this block. Blocks that run at the same time take tiles of a few rows of tiles, so that they share both
- * operands in L2. */
-APQ_FUNCTION void apq_tile_origin(const apq_gemm_args *args, int *m0, int *n0) {
-  int m_tiles = (args->m + TILE_M - 1) / TILE_M;
-  int n_tiles = (args->n + TILE_N - 1) / TILE_N;
-  int group = apq_block_x() / (8 * n_tiles);
-  int height = m_tiles - 8 * group < 8 ? m_tiles - 8 * group : 8;
-  int within = apq_block_x() - group * 8 * n_tiles;
-  *m0 = (8 * group + within % height) * TILE_M;
-  *n0 = (within / height) * TILE_N;
+/* The grid is (tiles of m in a group, tiles of n, groups x splits): blocks that run at the same
+ * time take a few rows of tiles, so that they share both operands in L2.  Returns 0 for a block
+ * past the last row of tiles. */
+#define SPLIT (apq_block_z() % SPLIT_K)
+APQ_FUNCTION int apq_tile_origin(const apq_gemm_args *args, int *m0, int *n0) {
+  *m0 = (apq_block_z() / SPLIT_K * apq_grid_x() + apq_block_x()) * TILE_M;
+  *n0 = apq_block_y() * TILE_N;
+  return *m0 < args->m;
 }
 
 #if STORE == STORE_STAGED
@@ -76,68 +82,85 @@ APQ_FUNCTION void apq_stage_tile(const apq_lane *lane, int acc[XT][YT][4]) {
 #endif
 
 #if SPLIT_K > 1
-/* Adds this block's sums to what the other splits of the tile leave in device memory.  The block that takes the last ticket has all of them; it
- * returns 1 and finishes the tile.  Sums are integers, so their order is free. */
+/* Adds this block's sums to what the other splits of the tile leave in device memory.  The block
+ * that takes the last ticket has all of them; it returns 1 and finishes the tile.  Sums are
+ * integers, so their order is free. */
 APQ_FUNCTION int apq_share_tile(const apq_gemm_args *args, int m0, int n0) {
   for (int i = apq_thread(); i < TILE_M * TILE_N; i += THREADS) {
     int m = i / TILE_N, n = i % TILE_N;
     if (m0 + m < args->m && n0 + n < args->n)
-      apq_stg32(args->partial + ((long long)apq_block_y() * args->m + m0 + m) * args->n + n0 + n,
+      apq_stg32(args->partial + ((long long)SPLIT * args->m + m0 + m) * args->n + n0 + n,
                 apq_lds32(4 * (m * TILE_PITCH + n)));
   }
   apq_threadfence();
   apq_syncthreads();
-  if (apq_thread() == 0) apq_sts32(4 * TILE_M * TILE_PITCH, apq_atomic_increment(args->tickets + apq_block_x()));
+  if (apq_thread() == 0)
+    apq_sts32(TICKET_AT,
+              apq_atomic_increment(args->tickets + (m0 / TILE_M * apq_grid_y() + n0 / TILE_N)));
   apq_syncthreads();
-  int is_last = apq_lds32(4 * TILE_M * TILE_PITCH) == SPLIT_K - 1;
+  int is_last = apq_lds32(TICKET_AT) == SPLIT_K - 1;
   apq_threadfence();
   return is_last;
 }
 #endif
 
-/* The exact sums of eight neighboring channels of the finished tile; those past the matrix are not used. */
-APQ_FUNCTION void apq_tile_sums(const apq_gemm_args *args, int m0, int n0, int m, int n, apq_u32 sum[8]) {
+/* The exact sums of eight neighboring channels of the finished tile; those past the matrix are not
+ * used. */
+APQ_FUNCTION void apq_tile_sums(const apq_gemm_args *args, int m0, int n0, int m, int n,
+                                apq_u32 sum[8]) {
 #if SPLIT_K > 1
   APQ_UNROLL
   for (int i = 0; i < 8; i++) {
     sum[i] = 0;
     if (n0 + n + i >= args->n) continue;
     for (int split = 0; split < SPLIT_K; split++)
-      sum[i] += apq_ldg32_volatile(args->partial + ((long long)split * args->m + m0 + m) * args->n + n0 + n + i);
+      sum[i] += apq_ldg32_volatile(args->partial + ((long long)split * args->m + m0 + m) * args->n +
+                                   n0 + n + i);
   }
 #else
-  apq_u32x4 low = apq_lds128(4 * (m * TILE_PITCH + n)), high = apq_lds128(4 * (m * TILE_PITCH + n) + 16);
+  apq_u32x4 low = apq_lds128(4 * (m * TILE_PITCH + n)),
+            high = apq_lds128(4 * (m * TILE_PITCH + n) + 16);
   sum[0] = low.x, sum[1] = low.y, sum[2] = low.z, sum[3] = low.w;
   sum[4] = high.x, sum[5] = high.y, sum[6] = high.z, sum[7] = high.w;
 #endif
 }
 
-/* Writes the tile, eight neighboring channels a thread, whole 16-byte stores where they fit.  A thread keeps its channels over the tokens it
- * writes, so their scales and zero points are loaded once. */
-APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, int m0, int n0) {
-  int wide = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
-  int n = apq_thread() % (TILE_N / 8) * 8;
-  if (n0 + n >= args->n) return;
-  wide = wide && n0 + n + 8 <= args->n;
-  apq_column column[8];
-  APQ_UNROLL
-  for (int i = 0; i < 8; i++)
-    column[i] = apq_load_column(args, n0 + n + i < args->n ? n0 + n + i : args->n - 1);
-  for (int m = apq_thread() / (TILE_N / 8); m < TILE_M && m0 + m < args->m; m += THREADS / (TILE_N / 8)) {
-    apq_row row = apq_load_row(args, m0 + m);
-    apq_u32 bits[8];
-    apq_tile_sums(args, m0, n0, m, n, bits);
+/* Tokens m, m + step, ... of a thread's eight channels from n on. */
+APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, int n, int wide,
+                                   const apq_edge column[8]) {
+  APQ_UNROLL_4
+  for (int m = apq_thread() / (TILE_N / 8); m < TILE_M; m += THREADS / (TILE_N / 8)) {
+    apq_edge row = apq_get_edge(EDGES_AT + m * EDGE_BYTES);
+    apq_u32 sum[8];
+    if (m0 + m >= args->m) continue;
+    apq_tile_sums(args, m0, n0, m, n, sum);
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) bits[i] = apq_result(args, bits[i], &row, &column[i]);
-    apq_store_eight(args, m0 + m, n0 + n, wide, bits);
+    for (int i = 0; i < 8; i++) sum[i] = apq_result(args, sum[i], &row, &column[i]);
+    apq_store_eight(args, m0 + m, n0 + n, wide, sum);
   }
+}
+
+/* Writes the tile, eight neighboring channels a thread, whole 16-byte stores where they fit.  A
+ * thread keeps its channels over the tokens it writes, so those edges are read once. */
+APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, int m0, int n0) {
+  int n = apq_thread() % (TILE_N / 8) * 8;
+  int is_wide = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0 &&
+                n0 + n + 8 <= args->n;
+  if (n0 + n >= args->n) return;
+  apq_edge column[8];
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) column[i] = apq_get_edge(EDGES_AT + (TILE_M + n + i) * EDGE_BYTES);
+  if (is_wide)
+    apq_store_column(args, m0, n0, n, 1, column);
+  else
+    apq_store_column(args, m0, n0, n, 0, column);
 }
 
 #else
 
 /* Straight from the fragments: less shared memory, narrower stores. */
-APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                      int acc[XT][YT][4]) {
+APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane *lane, int m0,
+                                      int n0, int acc[XT][YT][4]) {
   APQ_UNROLL
   for (int xi = 0; xi < XF; xi++) {
     APQ_UNROLL
@@ -146,11 +169,12 @@ APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane 
       for (int e = 0; e < 4; e++) {
         int x = lane->x_first + 16 * xi + lane->group + 8 * (e / 2);
         int y = lane->y_first + 8 * yi + 2 * lane->quad + e % 2;
-        int m = m0 + TILE_AT_M(x, y), n = n0 + TILE_AT_N(x, y);
-        if (m >= args->m || n >= args->n) continue;
-        apq_row row = apq_load_row(args, m);
-        apq_column column = apq_load_column(args, n);
-        apq_store_one(args, m, n, apq_result(args, apq_sum(acc, xi, yi, e), &row, &column));
+        int m = TILE_AT_M(x, y), n = TILE_AT_N(x, y);
+        if (m0 + m >= args->m || n0 + n >= args->n) continue;
+        apq_edge row = apq_get_edge(EDGES_AT + m * EDGE_BYTES);
+        apq_edge column = apq_get_edge(EDGES_AT + (TILE_M + n) * EDGE_BYTES);
+        apq_store_one(args, m0 + m, n0 + n,
+                      apq_result(args, apq_sum(acc, xi, yi, e), &row, &column));
       }
     }
   }
@@ -158,9 +182,18 @@ APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane 
 
 #endif
 
+/* A whole stage at once. */
+APQ_FUNCTION void apq_load_stage(const apq_gemm_args *args, apq_lane *lane, int at,
+                                 int is_loading) {
+  APQ_UNROLL
+  for (int part = 0; part < PARTS; part++) apq_load_part(lane, at, part, is_loading);
+  apq_next_stage(args, lane);
+  apq_cp_async_commit();
+}
+
 APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   int m0, n0;
-  apq_tile_origin(&args, &m0, &n0);
+  if (!apq_tile_origin(&args, &m0, &n0)) return;
   apq_lane lane;
   apq_lane_init(&lane, &args, m0, n0);
   int acc[XT][YT][4];
@@ -174,43 +207,47 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   }
 
   int steps = apq_steps(&lane);
+  apq_fragments fragments;
+  apq_edge edges[EDGES];
+  apq_load_edges(&args, m0, n0, edges);
 #if STAGES == 1
+  apq_put_edges(EDGES_AT, edges);
   APQ_NO_UNROLL
   for (int step = 0; step < steps; step++) {
-    apq_load_stage(&args, &lane, 0);
-    apq_cp_async_commit();
+    apq_load_stage(&args, &lane, 0, 1);
     apq_cp_async_wait(0);
     apq_syncthreads();
     apq_before_stage(&lane, acc);
-    apq_compute_stage(&lane, 0, acc);
+    apq_load_fragments(&lane, 0, 0, &fragments);
+    apq_compute_stage(&lane, 0, 0, 0, 0, &fragments, acc);
     apq_syncthreads();
   }
 #else
-  /* A ring of STAGES slots: a slot is refilled right after the barrier that says all warps are done with it.  One group a step is committed even
-   * when nothing is left to load, so that the wait counts the same in every step. */
-  int slot = 0, fill = 0;
+  /* A ring of STAGES slots.  Every step starts copies and commits one group, of zeros when nothing
+   * is left to load, so that the wait counts the same in every step and a slot that is read was
+   * written. */
   APQ_NO_UNROLL
-  for (int step = 0; step < STAGES - 1; step++) {
-    if (step < steps) apq_load_stage(&args, &lane, fill * STAGE_BYTES);
-    apq_cp_async_commit();
-    fill++;
-  }
+  for (int step = 0; step < STAGES - 1; step++)
+    apq_load_stage(&args, &lane, step * STAGE_BYTES, step < steps);
+  apq_put_edges(EDGES_AT, edges);
+  apq_cp_async_wait(STAGES - 2);
+  apq_syncthreads();
+  apq_load_fragments(&lane, 0, 0, &fragments);
+  int at = 0, fill = (STAGES - 1) * STAGE_BYTES;
   APQ_NO_UNROLL
   for (int step = 0; step < steps; step++) {
-    apq_cp_async_wait(STAGES - 2);
-    apq_syncthreads();
-    if (step + STAGES - 1 < steps) apq_load_stage(&args, &lane, fill * STAGE_BYTES);
-    apq_cp_async_commit();
-    fill = fill + 1 == STAGES ? 0 : fill + 1;
+    int next = at == (STAGES - 1) * STAGE_BYTES ? 0 : at + STAGE_BYTES;
     apq_before_stage(&lane, acc);
-    apq_compute_stage(&lane, slot * STAGE_BYTES, acc);
-    slot = slot + 1 == STAGES ? 0 : slot + 1;
+    apq_compute_stage(&lane, at, next, fill, step + STAGES - 1 < steps, &fragments, acc);
+    apq_next_stage(&args, &lane);
+    fill = at;
+    at = next;
   }
   apq_cp_async_wait(0);
 #endif
 
-#if STORE == STORE_STAGED
   apq_syncthreads();
+#if STORE == STORE_STAGED
   apq_stage_tile(&lane, acc);
   apq_syncthreads();
 #if SPLIT_K > 1

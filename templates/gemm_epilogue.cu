@@ -2,68 +2,127 @@
 
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
  *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32 */
-typedef struct apq_row {
-  apq_u32 zero, rest; /* z_a;  alpha_a Sa - k z_a */
-  apq_u32 sum;        /* Sa */
-  float scale;
-} apq_row;
-typedef struct apq_column {
-  apq_u32 zero, rest; /* z_w;  alpha_w Sw */
-  apq_u32 sum;        /* Sw */
-  float scale, bias;
-} apq_column;
+typedef struct apq_edge {
+  apq_u32 zero;      /* z_a;  z_w */
+  apq_u32 rest;      /* alpha_a Sa - k z_a;  alpha_w Sw */
+  float scale, bias; /* bias of a column only */
+#if OP == OP_XOR
+  apq_u32 sum; /* Sa;  Sw */
+#endif
+} apq_edge;
 
-APQ_FUNCTION apq_row apq_load_row(const apq_gemm_args *args, int m) {
-  apq_row row;
-  row.sum = apq_ldg32(args->a_sum + m);
+APQ_FUNCTION apq_edge apq_load_row(const apq_gemm_args *args, int m) {
+  apq_edge row;
+  apq_u32 sum = apq_ldg32(args->a_sum + m);
   row.zero = args->a_zero ? apq_ldg32(args->a_zero + m) : (apq_u32)args->zero_a;
-  row.rest = (apq_u32)args->alpha_a * row.sum - (apq_u32)args->k * row.zero;
+  row.rest = (apq_u32)args->alpha_a * sum - (apq_u32)args->k * row.zero;
   row.scale = args->a_scale ? apq_ldg_f32(args->a_scale + m) : 1.0f;
+  row.bias = 0.0f;
+#if OP == OP_XOR
+  row.sum = sum;
+#endif
   return row;
 }
 
-APQ_FUNCTION apq_column apq_load_column(const apq_gemm_args *args, int n) {
-  apq_column column;
-  column.sum = apq_ldg32(args->w_sum + n);
+APQ_FUNCTION apq_edge apq_load_column(const apq_gemm_args *args, int n) {
+  apq_edge column;
+  apq_u32 sum = apq_ldg32(args->w_sum + n);
   column.zero = args->w_zero ? apq_ldg32(args->w_zero + n) : (apq_u32)args->zero_w;
-  column.rest = (apq_u32)args->alpha_w * column.sum;
+  column.rest = (apq_u32)args->alpha_w * sum;
   column.scale = args->w_scale ? apq_ldg_f32(args->w_scale + n) : 1.0f;
   column.bias = args->bias ? apq_ldg_f32(args->bias + n) : 0.0f;
+#if OP == OP_XOR
+  column.sum = sum;
+#endif
   return column;
 }
 
-/* The corrected integer product of one output. */
-APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const apq_row *row,
-                                 const apq_column *column) {
+/* The edges of the block's tile wait in shared memory behind the ring, TILE_M rows and then TILE_N
+ * columns, so that the output does not wait for device memory: a global load costs as much as a
+ * stage of products. */
 #if OP == OP_XOR
-  /* popc(a ^ w) = popc(a) + popc(w) - 2 popc(a & w), summed over all planes with their weights. The limits keep D below
-   * 2^32, so twice D is exact in 64 bits. */
+#define EDGE_BYTES 32
+#else
+#define EDGE_BYTES 16
+#endif
+
+APQ_FUNCTION void apq_put_edge(int at, const apq_edge *edge) {
+  apq_u32x4 words = {edge->zero, edge->rest, apq_float_bits(edge->scale),
+                     apq_float_bits(edge->bias)};
+  apq_sts128(at, words);
+#if OP == OP_XOR
+  apq_sts32(at + 16, edge->sum);
+#endif
+}
+
+APQ_FUNCTION apq_edge apq_get_edge(int at) {
+  apq_u32x4 words = apq_lds128(at);
+  apq_edge edge;
+  edge.zero = words.x;
+  edge.rest = words.y;
+  edge.scale = apq_bits_float(words.z);
+  edge.bias = apq_bits_float(words.w);
+#if OP == OP_XOR
+  edge.sum = apq_lds32(at + 16);
+#endif
+  return edge;
+}
+
+/* A thread's edges of the tile at (m0, n0); those past the matrix repeat its last.  They are loaded
+ * before the first stage and put behind the ring after it, so that the two wait together. */
+#define EDGES ((TILE_M + TILE_N + THREADS - 1) / THREADS)
+APQ_FUNCTION void apq_load_edges(const apq_gemm_args *args, int m0, int n0, apq_edge edge[EDGES]) {
+  APQ_UNROLL
+  for (int e = 0; e < EDGES; e++) {
+    int m = m0 + apq_thread() + e * THREADS, n = n0 + apq_thread() + e * THREADS - TILE_M;
+    if (apq_thread() + e * THREADS < TILE_M)
+      edge[e] = apq_load_row(args, m < args->m ? m : args->m - 1);
+    else
+      edge[e] = apq_load_column(args, n < args->n ? n : args->n - 1);
+  }
+}
+
+APQ_FUNCTION void apq_put_edges(int at, const apq_edge edge[EDGES]) {
+  APQ_UNROLL
+  for (int e = 0; e < EDGES; e++) {
+    int i = apq_thread() + e * THREADS;
+    if (i < TILE_M + TILE_N) apq_put_edge(at + i * EDGE_BYTES, &edge[e]);
+  }
+}
+
+/* The corrected integer product of one output. */
+APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const apq_edge *row,
+                                 const apq_edge *column) {
+#if OP == OP_XOR
+  /* popc(a ^ w) = popc(a) + popc(w) - 2 popc(a & w), summed over all planes with their weights. The
+   * limits keep D below 2^32, so twice D is exact in 64 bits. */
   unsigned long long twice = (unsigned long long)((1u << P) - 1u) * row->sum +
                              (unsigned long long)((1u << Q) - 1u) * column->sum - sum;
   sum = (apq_u32)(twice >> 1);
 #endif
-  apq_u32 alpha = (apq_u32)args->alpha_a * (apq_u32)args->alpha_w;
-  return alpha * sum - column->zero * row->rest - row->zero * column->rest;
+  /* Both alphas are 1 or 2: a shift. */
+  sum <<= (args->alpha_a >> 1) + (args->alpha_w >> 1);
+  return sum - column->zero * row->rest - row->zero * column->rest;
 }
 
-/* The bits of one result element. */
-APQ_FUNCTION apq_u32 apq_result(const apq_gemm_args *args, apq_u32 sum, const apq_row *row,
-                                const apq_column *column) {
+/* One result: the integer, or the scaled float before its last rounding, as bits. */
+APQ_FUNCTION apq_u32 apq_result(const apq_gemm_args *args, apq_u32 sum, const apq_edge *row,
+                                const apq_edge *column) {
   apq_u32 c = apq_correct(args, sum, row, column);
 #if OUT == OUT_I32
   return c;
 #else
   float y = apq_mul(apq_int_to_float((int)c), apq_mul(row->scale, column->scale));
   if (args->bias) y = apq_add(y, column->bias);
-#if OUT == OUT_F32
   return apq_float_bits(y);
-#elif OUT == OUT_F16
-  return apq_float_to_half(y);
-#else
-  return apq_float_to_bf16(y);
-#endif
 #endif
 }
+
+#if OUT == OUT_F16
+#define apq_round_pair apq_floats_to_halves
+#elif OUT == OUT_BF16
+#define apq_round_pair apq_floats_to_bf16s
+#endif
 
 #if OUT == OUT_I32 || OUT == OUT_F32
 #define OUT_BYTES 4
@@ -71,33 +130,37 @@ APQ_FUNCTION apq_u32 apq_result(const apq_gemm_args *args, apq_u32 sum, const ap
 #define OUT_BYTES 2
 #endif
 
-APQ_FUNCTION void apq_store_one(const apq_gemm_args *args, int m, int n, apq_u32 bits) {
+APQ_FUNCTION void apq_store_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
   apq_u8 *at = (apq_u8 *)args->y + (m * args->ldy + n) * OUT_BYTES;
 #if OUT_BYTES == 4
-  apq_stg32(at, bits);
+  apq_stg32(at, result);
 #else
-  apq_stg16(at, (apq_u16)bits);
+  apq_stg16(at, (apq_u16)apq_round_pair(apq_bits_float(result), 0.0f));
 #endif
 }
 
-/* Eight neighboring results; `wide` says that all eight exist and the address is 16-byte aligned. */
+/* Eight neighboring results; `wide` says that all eight exist and the address is 16-byte aligned.
+ */
 APQ_FUNCTION void apq_store_eight(const apq_gemm_args *args, int m, int n, int wide,
-                                  const apq_u32 bits[8]) {
+                                  const apq_u32 result[8]) {
   if (!wide) {
     APQ_UNROLL
     for (int i = 0; i < 8; i++)
-      if (n + i < args->n) apq_store_one(args, m, n + i, bits[i]);
+      if (n + i < args->n) apq_store_one(args, m, n + i, result[i]);
     return;
   }
   apq_u8 *at = (apq_u8 *)args->y + (m * args->ldy + n) * OUT_BYTES;
 #if OUT_BYTES == 4
-  apq_u32x4 low = {bits[0], bits[1], bits[2], bits[3]};
-  apq_u32x4 high = {bits[4], bits[5], bits[6], bits[7]};
+  apq_u32x4 low = {result[0], result[1], result[2], result[3]};
+  apq_u32x4 high = {result[4], result[5], result[6], result[7]};
   apq_stg128(at, low);
   apq_stg128(at + 16, high);
 #else
-  apq_u32x4 all = {bits[0] | bits[1] << 16, bits[2] | bits[3] << 16, bits[4] | bits[5] << 16,
-                   bits[6] | bits[7] << 16};
+  apq_u32 pair[4];
+  APQ_UNROLL
+  for (int i = 0; i < 4; i++)
+    pair[i] = apq_round_pair(apq_bits_float(result[2 * i]), apq_bits_float(result[2 * i + 1]));
+  apq_u32x4 all = {pair[0], pair[1], pair[2], pair[3]};
   apq_stg128(at, all);
 #endif
 }

@@ -16,104 +16,102 @@
  * @knob split_k   = 1 : 1 2 4 8 16 : blocks that share one output tile
  * @knob store     = direct : direct staged : results from the fragments, or through shared memory
  *
- * Blocks of 128 k.  Lane t of a fragment row owns word t of the 16 bytes of each weight plane, that is 32 k; transposing bits gives eight
- * words of four u8 codes, the k = 32t + 8j + b of word b, byte j.  Activations are stored as bytes in that same order
- * (apq__byte_position), so a lane's eight words are 32 consecutive bytes, and two words of each operand make one mma. */
+ * Blocks of 128 k.  Lane 4g+t of a fragment owns word t of the 16 bytes of row g of each weight
+ * plane, that is 32 k; transposing bits gives eight words of four u8 codes, k = 32t + 8j + b in
+ * byte j of word b.  Activations are stored as bytes in that order, word b of all four lanes in
+ * chunk b (apq__byte_position), so ldmatrix gives the same k to the same lane; words s and s + 4
+ * make mma step s. */
 
-#define WARPS   (WARPS_M * WARPS_N)
-#define THREADS (32 * WARPS)
-
-#if SWAP
-#define X_TILE  TILE_N
-#define X_WARPS WARPS_N
-#define Y_TILE  TILE_M
-#define Y_WARPS WARPS_M
-#else
-#define X_TILE  TILE_M
-#define X_WARPS WARPS_M
-#define Y_TILE  TILE_N
-#define Y_WARPS WARPS_N
-#endif
-
-#define XT (X_TILE / X_WARPS / 16)
-#define YT (Y_TILE / Y_WARPS / 8)
-#define XF XT
-#define YF YT
+#define X_ROWS X_TILE
+#define Y_ROWS Y_TILE
+#define XT     (X_TILE / X_WARPS / 16)
+#define YT     (Y_TILE / Y_WARPS / 8)
+#define XF     XT
+#define YF     YT
 
 #define BLOCKS (TILE_K / 128)
-#if LAYOUT == LAYOUT_PADDED
-#define PITCH (TILE_K + 16)
-#else
-#define PITCH TILE_K
-#endif
-/* A stage: activation rows [TILE_M][PITCH], then weights [block][plane][TILE_N][16 bytes], whose word reads of eight rows are 128 consecutive
- * bytes. */
-#define WEIGHTS_AT  (TILE_M * PITCH)
-#define STAGE_BYTES (WEIGHTS_AT + BLOCKS * P * TILE_N * 16)
+#define CHUNKS (8 * BLOCKS) /* of 16 bytes, of an activation row */
+#define PITCH  PITCH_OF(CHUNKS)
+/* A stage: activation rows [TILE_M][PITCH], then weights [block][plane][TILE_N][16 bytes]: ldmatrix
+ * reads eight rows of a plane as 128 consecutive bytes. */
+#define WEIGHTS_AT    (TILE_M * PITCH)
+#define WEIGHT_CHUNKS (BLOCKS * P * TILE_N)
+#define STAGE_BYTES   (WEIGHTS_AT + WEIGHT_CHUNKS * 16)
 
 typedef struct apq_lane {
   int group, quad;      /* lane / 4, lane % 4 */
   int x_first, y_first; /* first output of the warp in the tile */
-  int m0, n0;
-  int next_block; /* of 128 k, to be loaded next */
+  int a_at, a_chunk; /* where ldmatrix reads activations for this lane: byte offset of its row, and
+                        its chunk, swizzled */
+#if SWAP
+  int a_second; /* offset of the second fragment of a load, for the lanes that read it */
+#endif
+  int w_at;            /* and weights: byte offset of its row of the first plane */
+  const apq_u8 *a, *w; /* operands, at the stage to be loaded next */
+  apq_u32 a_from[COPIES(TILE_M * CHUNKS)], w_from[COPIES(WEIGHT_CHUNKS)];
+  int a_left, w_left; /* chunks and blocks of k, from the next stage and this thread's own on */
   int k_steps;
 } apq_lane;
 
 APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args, int m0, int n0) {
-  int warp = apq_thread() / 32;
-  lane->group = apq_thread() % 32 / 4;
-  lane->quad = apq_thread() % 4;
+  int warp = apq_thread() / 32, l = apq_thread() % 32;
+  lane->group = l / 4;
+  lane->quad = l % 4;
   lane->x_first = warp % X_WARPS * (X_TILE / X_WARPS);
   lane->y_first = warp / X_WARPS * (Y_TILE / Y_WARPS);
-  lane->m0 = m0;
-  lane->n0 = n0;
-  /* Whole stages of k are dealt to the splits as evenly as they go. */
-  int stages = (args->row_bytes / 16 + BLOCKS - 1) / BLOCKS;
-  int first = (int)((long long)stages * apq_block_y() / SPLIT_K);
-  int end = (int)((long long)stages * (apq_block_y() + 1) / SPLIT_K);
-  lane->next_block = first * BLOCKS;
-  lane->k_steps = end - first;
-}
-
-APQ_FUNCTION int apq_steps(const apq_lane *lane) { return lane->k_steps; }
-
-/* Where 16-byte chunk `chunk` of activation row `row` is.  A quarter of a warp reads every other chunk of two neighboring rows; `xor` spreads
- * them over all banks. */
-APQ_FUNCTION int apq_chunk_at(int row, int chunk) {
-#if LAYOUT == LAYOUT_XOR
-  chunk ^= row & 7;
+  /* ldmatrix, matrix l/8: of activations on the x side rows 0-7 and 8-15 of chunk s, then of chunk
+   * s + 4; on the y side the two chunks of one fragment, then of the next; of weights eight rows of
+   * each of four planes. */
+#if SWAP
+  lane->a_at = (lane->y_first + l % 8) * PITCH;
+  lane->a_chunk = l / 8 % 2 * 4 ^ apq_swizzle(l % 8, CHUNKS);
+  lane->a_second = l / 16 * (8 * PITCH);
+  lane->w_at = WEIGHTS_AT + lane->x_first * 16;
+#else
+  lane->a_at = (lane->x_first + l % 16) * PITCH;
+  lane->a_chunk = l / 16 * 4 ^ apq_swizzle(l % 8, CHUNKS);
+  lane->w_at = WEIGHTS_AT + lane->y_first * 16;
 #endif
-  return row * PITCH + chunk * 16;
+  int k_blocks = args->row_bytes / 16, first, end;
+  apq_split_stages((k_blocks + BLOCKS - 1) / BLOCKS, &first, &end);
+  lane->k_steps = end - first;
+  lane->a = (const apq_u8 *)args->a + first * (CHUNKS * 16);
+  lane->w = (const apq_u8 *)args->w + first * (BLOCKS * 16);
+  lane->a_left = (k_blocks - first * BLOCKS) * 8 - apq_thread() % CHUNKS;
+  lane->w_left = k_blocks - first * BLOCKS - apq_thread() % BLOCKS;
+  apq_plan_copies(lane->a_from, TILE_M * CHUNKS, CHUNKS, TILE_M, m0, args->m, k_blocks * 8);
+  apq_plan_copies(lane->w_from, WEIGHT_CHUNKS, BLOCKS, TILE_N, n0, args->n, k_blocks);
 }
 
-APQ_FUNCTION void apq_load_stage(const apq_gemm_args *args, apq_lane *lane, int at) {
-  /* Rows past the matrix and blocks past k are zeros. */
-  int k_blocks = args->row_bytes / 16;
+APQ_FUNCTION int apq_steps(const apq_lane *lane) {
+  return lane->k_steps;
+}
+
+/* Copies are started before all mma steps but the last. */
+#define PARTS (BLOCKS * 4 - 1)
+
+/* Starts part `part` of PARTS of the next stage's copies; with `is_loading` 0 nothing is left to
+ * load. */
+APQ_FUNCTION void apq_load_part(const apq_lane *lane, int at, int part, int is_loading) {
+  int is_a_in_k = is_loading && lane->a_left > 0, is_w_in_k = is_loading && lane->w_left > 0;
+  apq_copy_rows(at, lane->a, lane->a_from, TILE_M * CHUNKS, CHUNKS, is_a_in_k, part, PARTS);
   APQ_UNROLL
-  for (int i = 0; i < TILE_M * BLOCKS * 8; i += THREADS) {
-    int index = i + apq_thread();
-    int row = index / (BLOCKS * 8), chunk = index % (BLOCKS * 8);
-    if (TILE_M * BLOCKS * 8 % THREADS == 0 || index < TILE_M * BLOCKS * 8) {
-      int m = lane->m0 + row, k_chunk = lane->next_block * 8 + chunk;
-      int valid = m < args->m && k_chunk < k_blocks * 8;
-      long long offset = (long long)m * (k_blocks * 128) + k_chunk * 16;
-      apq_cp_async16(at + apq_chunk_at(row, chunk), (const apq_u8 *)args->a + (valid ? offset : 0),
-                     valid ? 16 : 0);
-    }
+  for (int i = PART_FIRST(WEIGHT_CHUNKS, part, PARTS);
+       i < PART_FIRST(WEIGHT_CHUNKS, part + 1, PARTS); i++) {
+    int index = i * THREADS + apq_thread();
+    if (WEIGHT_CHUNKS % THREADS == 0 || index < WEIGHT_CHUNKS)
+      apq_cp_async16(at + WEIGHTS_AT + (index % BLOCKS * P * TILE_N + index / BLOCKS) * 16,
+                     lane->w + (long long)lane->w_from[i] * 16, is_w_in_k ? 16 : 0);
   }
-  APQ_UNROLL
-  for (int i = 0; i < P * TILE_N * BLOCKS; i += THREADS) {
-    int index = i + apq_thread();
-    int block = index % BLOCKS, row = index / BLOCKS % TILE_N, plane = index / BLOCKS / TILE_N;
-    if (P * TILE_N * BLOCKS % THREADS == 0 || index < P * TILE_N * BLOCKS) {
-      int n = lane->n0 + row, k_block = lane->next_block + block;
-      int valid = n < args->n && k_block < k_blocks;
-      long long offset = ((long long)plane * args->n + n) * args->row_bytes + k_block * 16;
-      apq_cp_async16(at + WEIGHTS_AT + ((block * P + plane) * TILE_N + row) * 16,
-                     (const apq_u8 *)args->w + (valid ? offset : 0), valid ? 16 : 0);
-    }
-  }
-  lane->next_block += BLOCKS;
+}
+
+/* After the last part: on to the stage behind. */
+APQ_FUNCTION void apq_next_stage(const apq_gemm_args *args, apq_lane *lane) {
+  (void)args;
+  lane->a += CHUNKS * 16;
+  lane->w += BLOCKS * 16;
+  lane->a_left -= CHUNKS;
+  lane->w_left -= BLOCKS;
 }
 
 APQ_FUNCTION void apq_before_stage(apq_lane *lane, int acc[XT][YT][4]) {
@@ -121,76 +119,147 @@ APQ_FUNCTION void apq_before_stage(apq_lane *lane, int acc[XT][YT][4]) {
   (void)acc;
 }
 
-/* One exchange of an 8x8 bit transpose: `low` keeps the bits of `mask` and gets those of `high`, shifted up, in the places between;
- * `high` the rest. */
+/* One exchange of an 8x8 bit transpose: `low` keeps the bits of `mask` and gets those of `high`,
+ * shifted up, in the places between; `high` gets the rest. */
 APQ_FUNCTION void apq_exchange(apq_u32 *low, apq_u32 *high, int shift, apq_u32 mask) {
   apq_u32 kept = (*low & mask) | ((*high & mask) << shift);
   *high = ((*low >> shift) & mask) | (*high & ~mask);
   *low = kept;
 }
 
-/* Eight words of four codes from the words of the planes: bits of byte j of the planes become the bytes j of words 0..7. Absent planes are
- * constant zeros, which the compiler removes. */
-APQ_FUNCTION void apq_unpack(apq_u32 word[8]) {
+/* Weight fragments of a warp: eight rows each. */
+#if SWAP
+#define WT (2 * XT)
+#else
+#define WT YT
+#endif
+
+/* Loads of activation fragments: one of 16 rows, or two of 8. */
+#if SWAP
+#define AT ((YT + 1) / 2)
+#else
+#define AT XT
+#endif
+
+/* The plane words of one block of 128 k, loaded while the block before is multiplied. Their 8x8
+ * bits are transposed in three exchanges: the first two make words of four-bit codes and are done
+ * once a block, in place; the third makes, of words s and s + 4, the u8 codes of mma step s just
+ * before they are used, which spreads the work between the products and needs no registers for it.
+ */
+#define HALF_WORDS (P > 4 ? 8 : 4)
+typedef struct apq_fragments {
+  apq_u32 word[WT][HALF_WORDS];
+} apq_fragments;
+
+APQ_FUNCTION void apq_load_fragments(const apq_lane *lane, int at, int block, apq_fragments *f) {
+  int l = apq_thread() % 32;
   APQ_UNROLL
-  for (int i = 0; i < 8; i += 2) apq_exchange(&word[i], &word[i + 1], 1, 0x55555555u);
-  APQ_UNROLL
-  for (int i = 0; i < 8; i += 4) {
-    apq_exchange(&word[i], &word[i + 2], 2, 0x33333333u);
-    apq_exchange(&word[i + 1], &word[i + 3], 2, 0x33333333u);
+  for (int wi = 0; wi < WT; wi++) {
+    int from = at + lane->w_at + (block * P * TILE_N + 8 * wi) * 16;
+    /* Absent planes are zeros; the compiler removes what is done with them. */
+    APQ_UNROLL
+    for (int plane = P; plane < HALF_WORDS; plane++) f->word[wi][plane] = 0;
+    APQ_UNROLL
+    for (int plane = 0; plane < P; plane += 4) {
+      if (P - plane >= 3) {
+        /* Lanes of a fourth plane that does not exist read the third again; its words are not used.
+         */
+        int mine = plane + l / 8 < P ? plane + l / 8 : P - 1;
+        apq_u32 four[4];
+        apq_ldmatrix4(four, from + (mine * TILE_N + l % 8) * 16);
+        APQ_UNROLL
+        for (int i = 0; i < 4 && plane + i < P; i++) f->word[wi][plane + i] = four[i];
+      } else {
+        APQ_UNROLL
+        for (int i = plane; i < P; i++)
+          f->word[wi][i] = apq_lds32(from + (i * TILE_N + lane->group) * 16 + 4 * lane->quad);
+      }
+    }
   }
-  APQ_UNROLL
-  for (int i = 0; i < 4; i++) apq_exchange(&word[i], &word[i + 4], 4, 0x0f0f0f0fu);
 }
 
-/* The lane's eight words of weight row `row`, and of activation row `row`, of one block of 128 k. */
-APQ_FUNCTION void apq_weight_words(int at, int block, int row, int quad, apq_u32 word[8]) {
+/* The first two exchanges. */
+APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
   APQ_UNROLL
-  for (int plane = 0; plane < 8; plane++)
-    word[plane] = plane < P ? apq_lds32(at + WEIGHTS_AT + ((block * P + plane) * TILE_N + row) * 16 + 4 * quad) : 0;
-  apq_unpack(word);
+  for (int wi = 0; wi < WT; wi++) {
+    APQ_UNROLL
+    for (int i = 0; i < HALF_WORDS; i += 4) {
+      apq_u32 *word = f->word[wi] + i;
+      apq_exchange(&word[0], &word[1], 1, 0x55555555u);
+      apq_exchange(&word[2], &word[3], 1, 0x55555555u);
+      apq_exchange(&word[0], &word[2], 2, 0x33333333u);
+      apq_exchange(&word[1], &word[3], 2, 0x33333333u);
+    }
+  }
 }
 
-APQ_FUNCTION void apq_activation_words(int at, int block, int row, int quad, apq_u32 word[8]) {
-  apq_u32x4 low = apq_lds128(at + apq_chunk_at(row, 8 * block + 2 * quad));
-  apq_u32x4 high = apq_lds128(at + apq_chunk_at(row, 8 * block + 2 * quad + 1));
-  word[0] = low.x, word[1] = low.y, word[2] = low.z, word[3] = low.w;
-  word[4] = high.x, word[5] = high.y, word[6] = high.z, word[7] = high.w;
+/* The u8 codes of mma step s of a block: words s and s + 4. */
+APQ_FUNCTION void apq_step_words(const apq_fragments *f, int s, apq_u32 w[WT][2]) {
+  APQ_UNROLL
+  for (int wi = 0; wi < WT; wi++) {
+    w[wi][0] = f->word[wi][s];
+    w[wi][1] = P > 4 ? f->word[wi][HALF_WORDS - 4 + s] : 0;
+    apq_exchange(&w[wi][0], &w[wi][1], 4, 0x0f0f0f0fu);
+  }
 }
 
 #if SWAP
-#define apq_x_words apq_weight_words
-#define apq_y_words apq_activation_words
+/* Activation fragments of mma step `step`: two blocks of 8 columns a load. */
+APQ_FUNCTION void apq_load_activations(const apq_lane *lane, int at, int step, apq_u32 a[AT][4]) {
+  APQ_UNROLL
+  for (int i = 0; i < AT; i++) {
+    int from = at + lane->a_at + 16 * i * PITCH + (lane->a_chunk ^ (step / 4 * 8 + step % 4)) * 16;
+    apq_ldmatrix4(a[i], 2 * i + 1 < YT ? from + lane->a_second : from);
+  }
+}
 #else
-#define apq_x_words apq_activation_words
-#define apq_y_words apq_weight_words
+/* Activation fragments of mma step `step`. */
+APQ_FUNCTION void apq_load_activations(const apq_lane *lane, int at, int step, apq_u32 a[AT][4]) {
+  APQ_UNROLL
+  for (int i = 0; i < AT; i++)
+    apq_ldmatrix4(a[i], at + lane->a_at + 16 * i * PITCH +
+                            (lane->a_chunk ^ (step / 4 * 8 + step % 4)) * 16);
+}
 #endif
 
-APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int acc[XT][YT][4]) {
+APQ_FUNCTION void apq_multiply(apq_u32 w[WT][2], apq_u32 a[AT][4], int acc[XT][YT][4]) {
   APQ_UNROLL
-  for (int block = 0; block < BLOCKS; block++) {
-    apq_u32 top[XT][8], bottom[XT][8];
-    APQ_UNROLL
-    for (int xi = 0; xi < XT; xi++) {
-      int row = lane->x_first + 16 * xi + lane->group;
-      apq_x_words(at, block, row, lane->quad, top[xi]);
-      apq_x_words(at, block, row + 8, lane->quad, bottom[xi]);
-    }
+  for (int xi = 0; xi < XT; xi++) {
     APQ_UNROLL
     for (int yi = 0; yi < YT; yi++) {
-      apq_u32 word[8];
-      apq_y_words(at, block, lane->y_first + 8 * yi + lane->group, lane->quad, word);
-      APQ_UNROLL
-      for (int step = 0; step < 4; step++) {
-        apq_u32 b[2] = {word[2 * step], word[2 * step + 1]};
-        APQ_UNROLL
-        for (int xi = 0; xi < XT; xi++) {
-          apq_u32 a[4] = {top[xi][2 * step], bottom[xi][2 * step], top[xi][2 * step + 1],
-                          bottom[xi][2 * step + 1]};
-          apq_mma_u8(acc[xi][yi], a, b);
-        }
-      }
+#if SWAP
+      apq_u32 x[4] = {w[2 * xi][0], w[2 * xi + 1][0], w[2 * xi][1], w[2 * xi + 1][1]};
+      apq_mma_u8(acc[xi][yi], x, a[yi / 2] + 2 * (yi % 2));
+#else
+      apq_mma_u8(acc[xi][yi], a[xi], w[yi]);
+#endif
     }
+  }
+}
+
+/* Multiplies the stage at `at`, whose first weight words are loaded.  Meanwhile the copies of a
+ * later stage into `fill` are started; before the last mma step all warps meet, the stage at `next`
+ * is there, and its first weight words are loaded.  A ring of one stage does neither.  Activations
+ * are loaded step by step: the compiler orders those loads better than two sets of registers would.
+ */
+APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int fill,
+                                    int is_loading, apq_fragments *f, int acc[XT][YT][4]) {
+  APQ_UNROLL
+  for (int step = 0; step < 4 * BLOCKS; step++) {
+    apq_u32 w[WT][2], a[AT][4];
+    apq_load_activations(lane, at, step, a);
+    if (step % 4 == 0) apq_prepare_fragments(f);
+    apq_step_words(f, step % 4, w);
+    if (step < PARTS) {
+      if (step % 4 == 3) apq_load_fragments(lane, at, step / 4 + 1, f);
+#if STAGES > 1
+      apq_load_part(lane, fill, step, is_loading);
+    } else {
+      apq_turn_stage();
+      apq_load_fragments(lane, next, 0, f);
+#endif
+    }
+    apq_multiply(w, a, acc);
   }
 }
 

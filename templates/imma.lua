@@ -24,7 +24,7 @@ return space {
     tile_k = { 128, 256 },
     stages = { 2, 3, 4 },
     warps_m = { 1, 2, 4 },
-    warps_n = { 1, 2, 4 },
+    warps_n = { 1, 2, 4, 8 },
     min_blocks = { 1, 2 },
     layout = { "linear", "padded", "xor" },
     swap = { 0, 1 },
@@ -46,11 +46,16 @@ return space {
     { "tile no higher than the tokens need", function(config, problem)
       return config.tile_m <= covering_tile(config, problem)
     end },
+    -- Few tokens fill no more than the 8-column side; many may be on either.
     { "tokens on the 8-column side when few", function(config, problem)
-      return config.swap == (problem.m <= 32 and 1 or 0)
+      return problem.m > 32 or config.swap == 1
     end },
     -- Each warp along m unpacks the weights again: more than two only where tiles are high.
     { "weights unpacked by few warps", function(config) return config.warps_m <= 2 or config.tile_m >= 128 end },
+    -- Below 16 accumulators a warp reads more shared memory than it multiplies.
+    { "enough products a warp when tokens are many", function(config, problem)
+      return problem.m < 512 or config.tile_m * config.tile_n >= 2048 * config.warps_m * config.warps_n
+    end },
     { "split_k only where blocks are few", function(config, problem, device)
       return config.split_k == 1 or blocks(config, problem) * config.split_k <= 2 * device.sm_count
     end },

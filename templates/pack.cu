@@ -1,13 +1,16 @@
-/* Family pack: one row a block, from fp16, bf16, fp32 or ready codes to planes or bytes, with scale, zero point and sum of
- * codes.  The quantizer is apq__reference_quantize, operation by operation.
+/* Family pack: one row a block, from fp16, bf16, fp32 or ready codes to planes or bytes, with
+ * scale, zero point and sum of codes.  The quantizer is apq__reference_quantize, operation by
+ * operation.
  *
  * @family pack helper planes
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : bits of a code
  * @knob src       = f16 : f16 bf16 f32 codes8 : type of the rows
- * @knob form      = planes : planes bytes : bit planes, or one byte a code in the order of u8 kernels
+ * @knob form      = planes : planes bytes : bit planes, or one byte a code in the order of u8
+ * kernels
  * @knob warps     = 8 : 1 2 4 8 16 : warps of a block
  *
- * A warp takes 128 k at a time, 32 lanes of four: k = 32 i + lane for i < 4, so that a ballot over bit b of the codes is a word of plane b. */
+ * A warp takes 128 k at a time, 32 lanes of four: k = 32 i + lane for i < 4, so that a ballot over
+ * bit b of the codes is a word of plane b. */
 
 #define THREADS (32 * WARPS)
 #define BITS    Q
@@ -61,7 +64,7 @@ APQ_FUNCTION apq_quantizer apq_make_quantizer(int format, float low, float high)
   } else if (format == FORMAT_BIPOLAR) {
     z.scale = apq_div(top, (float)LEVELS);
   } else {
-    z.scale = apq_div(apq_add(high, -low), (float)LEVELS);
+    z.scale = apq_div(apq_min(apq_add(high, -low), 3.402823466e38f), (float)LEVELS);
   }
   z.inverse = apq_div(1.0f, z.scale);
   if (!apq_is_finite(z.scale) || !(z.scale > 0.0f) || !apq_is_finite(z.inverse)) {
@@ -76,7 +79,9 @@ APQ_FUNCTION apq_quantizer apq_make_quantizer(int format, float low, float high)
   return z;
 }
 
-APQ_FUNCTION int apq_clamp_code(int code) { return code < 0 ? 0 : code > LEVELS ? LEVELS : code; }
+APQ_FUNCTION int apq_clamp_code(int code) {
+  return code < 0 ? 0 : code > LEVELS ? LEVELS : code;
+}
 
 APQ_FUNCTION int apq_quantize(int format, const apq_quantizer *z, float x) {
   float scaled = apq_mul(x, z->inverse);
@@ -146,16 +151,22 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, 1) {
       if (lane == bit) mine = words;
     }
     if (lane < BITS)
-      apq_stg128((apq_u8 *)args.out + ((long long)lane * args.rows + row) * args.row_bytes + 16 * block,
+      apq_stg128((apq_u8 *)args.out + ((long long)lane * args.rows + row) * args.row_bytes +
+                     16 * block,
                  mine);
 #else
-    /* Code k = 32 i + 8 j + b goes to byte 32 i + 4 b + j: lane 8j + b holds it, lane 4b + j writes it. */
+    /* Code k = 32 t + 8 j + b goes to byte 16 b + 4 t + j.  Lane l gathers the four codes j of word
+     * t = l%4 of chunk b = l/4. */
+    apq_u32 word = 0;
     APQ_UNROLL
     for (int i = 0; i < 4; i++) {
-      apq_u32 c = apq_shuffle(code[i], 8 * (lane % 4) + lane / 4);
-      apq_stg8((apq_u8 *)args.out + (long long)row * args.row_bytes + 128 * block + 32 * i + lane,
-               (apq_u8)c);
+      APQ_UNROLL
+      for (int j = 0; j < 4; j++) {
+        apq_u32 c = apq_shuffle(code[i], 8 * j + lane / 4);
+        if (lane % 4 == i) word |= c << (8 * j);
+      }
     }
+    apq_stg32((apq_u8 *)args.out + (long long)row * args.row_bytes + 128 * block + 4 * lane, word);
 #endif
   }
   APQ_UNROLL

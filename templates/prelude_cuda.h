@@ -1,7 +1,8 @@
-/* The hardware words of the templates on CUDA.  All inline PTX of the project is in this file.  prelude_emu.h gives the same words on
- * the CPU.  Instruction semantics: PTX ISA 9.0, sections named at each word. */
+/* The hardware words of the templates on CUDA.  All inline PTX of the project is in this file.
+ * prelude_emu.h gives the same words on the CPU.  Instruction semantics: PTX ISA 9.0, sections
+ * named at each word. */
 
-#define APQ_WORD static __device__ __forceinline__
+#define APQ_WORD __device__ __forceinline__
 
 typedef unsigned int apq_u32;
 typedef unsigned char apq_u8;
@@ -10,14 +11,17 @@ typedef unsigned short apq_u16;
 /* Four words, moved as one 16-byte access. */
 typedef struct __align__(16) apq_u32x4 {
   apq_u32 x, y, z, w;
-} apq_u32x4;
+}
+apq_u32x4;
 
-/* A kernel: `APQ_KERNEL(name, type, threads, blocks) { ... args ... }` with at most `threads` threads and room for `blocks` blocks on an SM.
- * Helpers are declared APQ_FUNCTION. */
+/* A kernel: `APQ_KERNEL(name, type, threads, blocks) { ... args ... }` with at most `threads`
+ * threads and room for `blocks` blocks on an SM. Helpers are declared APQ_FUNCTION. */
 #define APQ_KERNEL(name, type, threads, blocks)                                                    \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ type args)
-#define APQ_FUNCTION APQ_WORD
-#define APQ_UNROLL   _Pragma("unroll")
+  extern "C" __global__ void __launch_bounds__(threads, blocks)                                    \
+      name(const __grid_constant__ type args)
+#define APQ_FUNCTION  APQ_WORD
+#define APQ_UNROLL    _Pragma("unroll")
+#define APQ_UNROLL_4  _Pragma("unroll 4")
 #define APQ_NO_UNROLL _Pragma("unroll 1")
 
 APQ_WORD int apq_thread(void) { return (int)threadIdx.x; }
@@ -37,15 +41,33 @@ APQ_WORD void apq_sts16(int at, apq_u16 v) { *(apq_u16 *)(apq_shared + at) = v; 
 APQ_WORD void apq_sts32(int at, apq_u32 v) { *(apq_u32 *)(apq_shared + at) = v; }
 APQ_WORD void apq_sts128(int at, apq_u32x4 v) { *(apq_u32x4 *)(apq_shared + at) = v; }
 /* Adds to a shared 32-bit word; modulo 2^32. */
-APQ_WORD void apq_atomic_add_shared(int at, apq_u32 v) { atomicAdd((apq_u32 *)(apq_shared + at), v); }
+APQ_WORD void apq_atomic_add_shared(int at, apq_u32 v) {
+  atomicAdd((apq_u32 *)(apq_shared + at), v);
+}
+
+/* Four 8x8 matrices of 16-bit elements (PTX ldmatrix .x4): lane 8i+r gives the offset of row r, 16
+ * bytes, of matrix i; register i of lane 4g+t gets word t of row g of matrix i. */
+APQ_WORD void apq_ldmatrix4(apq_u32 r[4], int at) {
+  apq_u32 shared = (apq_u32)__cvta_generic_to_shared(apq_shared) + (apq_u32)at;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared)
+               : "memory");
+}
 
 /* ---- global memory ---- */
 
-APQ_WORD apq_u8 apq_ldg8(const void *p) { return *(const apq_u8 *)p; }
-APQ_WORD apq_u16 apq_ldg16(const void *p) { return *(const apq_u16 *)p; }
-APQ_WORD apq_u32 apq_ldg32(const void *p) { return *(const apq_u32 *)p; }
-APQ_WORD apq_u32x4 apq_ldg128(const void *p) { return *(const apq_u32x4 *)p; }
-APQ_WORD float apq_ldg_f32(const float *p) { return *p; }
+/* Loads of data that nothing writes during the launch, so that the compiler may move them over
+ * stores. */
+APQ_WORD apq_u8 apq_ldg8(const void *p) { return __ldg((const apq_u8 *)p); }
+APQ_WORD apq_u16 apq_ldg16(const void *p) { return __ldg((const apq_u16 *)p); }
+APQ_WORD apq_u32 apq_ldg32(const void *p) { return __ldg((const apq_u32 *)p); }
+APQ_WORD apq_u32x4 apq_ldg128(const void *p) {
+  uint4 v = __ldg((const uint4 *)p);
+  apq_u32x4 r = {v.x, v.y, v.z, v.w};
+  return r;
+}
+APQ_WORD float apq_ldg_f32(const float *p) { return __ldg(p); }
 /* Bypasses L1: for data that other blocks of this launch wrote. */
 APQ_WORD apq_u32 apq_ldg32_volatile(const void *p) { return *(const volatile apq_u32 *)p; }
 APQ_WORD void apq_stg8(void *p, apq_u8 v) { *(apq_u8 *)p = v; }
@@ -58,8 +80,9 @@ APQ_WORD void apq_threadfence(void) { __threadfence(); }
 
 /* ---- asynchronous copies (PTX cp.async, sm_80+) ---- */
 
-/* 16 bytes from global to shared of which the first `valid` (0 or 16) are read and the others are zero.  On sm_75 a plain load and store. Not
- * visible before apq_cp_async_wait by the issuing thread and a barrier for the others. */
+/* 16 bytes from global to shared of which the first `valid` (0 or 16) are read and the others are
+ * zero.  On sm_75 a plain load and store. Not visible before apq_cp_async_wait by the issuing
+ * thread and a barrier for the others. */
 APQ_WORD void apq_cp_async16(int at, const void *from, int valid) {
 #if APQ_CC >= 80
   apq_u32 shared = (apq_u32)__cvta_generic_to_shared(apq_shared) + (apq_u32)at;
@@ -90,8 +113,12 @@ APQ_WORD void apq_syncthreads(void) { __syncthreads(); }
 APQ_WORD void apq_syncwarp(void) { __syncwarp(0xffffffffu); }
 APQ_WORD apq_u32 apq_ballot(int predicate) { return __ballot_sync(0xffffffffu, predicate); }
 APQ_WORD apq_u32 apq_shuffle(apq_u32 v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
-APQ_WORD apq_u32 apq_shuffle_xor(apq_u32 v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
-APQ_WORD float apq_shuffle_xor_f32(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+APQ_WORD apq_u32 apq_shuffle_xor(apq_u32 v, int mask) {
+  return __shfl_xor_sync(0xffffffffu, v, mask);
+}
+APQ_WORD float apq_shuffle_xor_f32(float v, int mask) {
+  return __shfl_xor_sync(0xffffffffu, v, mask);
+}
 
 /* ---- matrix multiply-accumulate over one warp ----
  * Fragments (PTX "Matrix Fragments for mma.m16n8k256" and m16n8k32 .u8), g = lane/4, t = lane%4:
@@ -102,13 +129,15 @@ APQ_WORD float apq_shuffle_xor_f32(float v, int mask) { return __shfl_xor_sync(0
 
 #if APQ_CC >= 80
 APQ_WORD void apq_mma_b1_and(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
-  asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+  asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 APQ_WORD void apq_mma_b1_xor(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
-  asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.xor.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+  asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.xor.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -159,15 +188,35 @@ APQ_WORD float apq_half_to_float(apq_u16 h) {
   asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
   return f;
 }
-APQ_WORD apq_u16 apq_float_to_half(float f) {
-  apq_u16 h;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
-  return h;
+/* Two halves in a word, `low` in its lower 16 bits: one instruction where a single conversion runs
+ * at a quarter of the rate. */
+APQ_WORD apq_u32 apq_floats_to_halves(float low, float high) {
+  apq_u32 pair;
+#if APQ_CC >= 80
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+#else
+  apq_u16 l, h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(l) : "f"(low));
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(high));
+  pair = (apq_u32)h << 16 | l;
+#endif
+  return pair;
 }
+APQ_WORD apq_u16 apq_float_to_half(float f) { return (apq_u16)apq_floats_to_halves(f, 0.0f); }
 APQ_WORD float apq_bf16_to_float(apq_u16 h) { return __uint_as_float((apq_u32)h << 16); }
-/* Round to nearest even in integers: sm_75 has no cvt to bf16, and all devices must agree. */
+/* Rounded to nearest even, any NaN as 0x7fff; sm_75 has no instruction for it. */
 APQ_WORD apq_u16 apq_float_to_bf16(float f) {
   apq_u32 u = __float_as_uint(f);
   if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
   return (apq_u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+/* Two bf16 in a word, `low` in its lower 16 bits. */
+APQ_WORD apq_u32 apq_floats_to_bf16s(float low, float high) {
+#if APQ_CC >= 80
+  apq_u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  return (apq_u32)apq_float_to_bf16(high) << 16 | apq_float_to_bf16(low);
+#endif
 }

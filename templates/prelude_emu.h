@@ -16,7 +16,7 @@ typedef struct __attribute__((aligned(16))) apq_u32x4 {
 } apq_u32x4;
 
 /* Changes with the table below: an object built for another one is refused. */
-#define APQ_EMU_VERSION 2
+#define APQ_EMU_VERSION 3
 
 /* Which matrix instruction. */
 enum { APQ_EMU_B1_AND, APQ_EMU_B1_XOR, APQ_EMU_U8 };
@@ -42,6 +42,7 @@ struct apq_emu {
   void (*stg32)(apq_emu *, int line, void *, apq_u32);
   void (*stg128)(apq_emu *, int line, void *, apq_u32x4);
   apq_u32 (*atomic_increment)(apq_emu *, int line, unsigned *);
+  void (*threadfence)(apq_emu *, int line);
   void (*cp_async16)(apq_emu *, int line, int at, const void *, int valid);
   void (*cp_async_commit)(apq_emu *, int line);
   void (*cp_async_wait)(apq_emu *, int line, int pending);
@@ -117,8 +118,7 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define apq_stg32(...)            APQ_EMU_CALL(stg32, __VA_ARGS__)
 #define apq_stg128(...)           APQ_EMU_CALL(stg128, __VA_ARGS__)
 #define apq_atomic_increment(...) APQ_EMU_CALL(atomic_increment, __VA_ARGS__)
-/* Threads of the emulator see each other's global stores in order. */
-#define apq_threadfence() ((void)0)
+#define apq_threadfence()         APQ_EMU_CALL0(threadfence)
 
 /* ---- asynchronous copies; below sm_80 the emulator makes them plain loads and stores ---- */
 
@@ -218,6 +218,14 @@ APQ_WORD apq_u16 apq_float_to_bf16(float f) {
   apq_u32 u = apq_float_bits(f);
   if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
   return (apq_u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+
+/* Two in a word, `low` in its lower 16 bits. */
+APQ_WORD apq_u32 apq_floats_to_halves(float low, float high) {
+  return (apq_u32)apq_float_to_half(high) << 16 | apq_float_to_half(low);
+}
+APQ_WORD apq_u32 apq_floats_to_bf16s(float low, float high) {
+  return (apq_u32)apq_float_to_bf16(high) << 16 | apq_float_to_bf16(low);
 }
 
 #endif

@@ -40,9 +40,9 @@ typedef struct apq__tune_result {
   int has_winner;
   apq__config winner;
   double seconds; /* of the winner, median of one launch */
-  /* The defaults of the winner's template, completed for this problem: always a candidate, so that
-   * seconds and default_seconds come from one run.  default_seconds is 0 when that config is
-   * infeasible, failed, or was not reached. */
+  /* What would run untuned: the defaults of the winner's template, or, where they cannot do the
+   * problem, dispatch's last resort.  Always a candidate, so that seconds and default_seconds come
+   * from one run; default_seconds is 0 when it failed or was not reached. */
   apq__config default_config;
   double default_seconds;
   int modelled;   /* times are the cost model's (emulated devices) */
@@ -92,6 +92,8 @@ typedef struct apq__tune_options {
                  again */
   double compile_timeout; /* seconds one compile may take; 0: 120 */
   double run_timeout;     /* seconds one load, verification or sample may take; 0: 60 */
+  int claim_ttl; /* seconds after which the claim of a process that died is void, at least 2; 0: 10
+                  */
   /* The program of worker processes and its arguments, NULL-terminated: it must call
    * apq__worker_main (worker.h).  NULL: this program with the argument APQ__WORKER_VERB. */
   const char *const *worker_argv;

@@ -92,8 +92,8 @@ int64_t apq__byte_row_bytes(int64_t k) {
 }
 
 int64_t apq__byte_position(int64_t k) {
-  int64_t b = k % 8, j = k / 8 % 4;
-  return k / 32 * 32 + 4 * b + j;
+  int64_t b = k % 8, j = k / 8 % 4, t = k / 32 % 4;
+  return k / 128 * 128 + 16 * b + 4 * t + j;
 }
 
 void apq__pack_bytes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, uint8_t *bytes,

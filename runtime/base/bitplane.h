@@ -22,7 +22,8 @@ void apq__unpack_planes(const uint8_t *planes, int64_t rows, int64_t k, int bits
 
 /* Byte form that u8 kernels read: [rows][ceil(k/128)*128], codes of each block of 128 permuted so
  * that the four codes a kernel extracts together from a 32-bit plane word lie in one word: code k =
- * 32t + 8j + b of a block (t < 4, j < 4, b < 8) is at byte 32t + 4b + j.  Tail bytes zero. */
+ * 32t + 8j + b of a block (t < 4, j < 4, b < 8) is at byte 16b + 4t + j, so that ldmatrix of chunk
+ * b gives word b to lane t.  Tail bytes zero. */
 int64_t apq__byte_row_bytes(int64_t k);
 int64_t apq__byte_position(int64_t k);
 void apq__pack_bytes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, uint8_t *bytes,

@@ -26,7 +26,7 @@ static void cp_async16(apq_emu *words, int line, int at, const void *from, int v
   apq__emu *emu = apq__emu_of(words);
   if (valid != 0 && valid != 16)
     apq__emu_fault(emu, line, "cp.async of %d valid bytes: only 0 and 16 are allowed", valid);
-  if (valid) apq__emu_check_global(emu, line, from, 16, 0);
+  if (valid) apq__emu_check_source(emu, line, from);
   apq__emu_note_write16(emu, line, at);
   if (emu->base.target.cc < 80) {
     if (valid)

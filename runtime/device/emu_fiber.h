@@ -9,6 +9,7 @@
 
 typedef struct apq__fiber {
   void *sp;    /* saved stack pointer, or the ucontext_t */
+  void *left;  /* stack pointer of a fiber that left for this one; of no use */
   char *stack; /* lowest byte; NULL for a thread's own stack */
   size_t stack_size;
   void *fake_stack; /* AddressSanitizer's */

@@ -44,20 +44,29 @@ typedef struct apq__emu_allocation {
   uintptr_t base;
   size_t size;
   void *raw;
+  uint64_t *writes; /* last write of each 4 bytes: launch << 32 | interval; NULL before the first */
   int released;
 } apq__emu_allocation;
+
+/* What one thread writes from one fence to the next.  Other blocks may read it when the fence came,
+ * and then, maybe behind a barrier and in another thread, an atomic. */
+typedef struct apq__emu_interval {
+  uint64_t fenced_at; /* clock; 0 before */
+  uint32_t block;     /* linear */
+  uint16_t thread;
+  uint8_t published;
+} apq__emu_interval;
 
 typedef struct apq__emu_memory {
   apq__emu_allocation *table; /* sorted by base */
   int count, capacity;
   size_t live_bytes, released_bytes;
   int released_count;
-  /* Ranges lately used by a kernel. */
-  struct {
-    uintptr_t base;
-    size_t size;
-  } hot[APQ__EMU_HOT];
+  apq__emu_allocation *hot[APQ__EMU_HOT]; /* lately used by the kernel; into the table */
   int hot_next;
+  uint32_t launch;              /* number of the running one */
+  apq__emu_interval *intervals; /* of this launch, by block; the first stands for atomic writes */
+  uint32_t interval_count, interval_capacity;
 } apq__emu_memory;
 
 /* A cp.async on its way. */
@@ -74,7 +83,8 @@ typedef struct apq__emu_thread {
   int index, lane;
   apq__emu_copy *copies; /* [first, last) are on their way, in order */
   int first, last, capacity;
-  int groups; /* committed */
+  int groups;        /* committed */
+  uint32_t interval; /* of its global writes, 0 when there is none since its last fence */
 } apq__emu_thread;
 
 struct apq__emu_warp {
@@ -148,9 +158,14 @@ struct apq__emu {
   uint64_t warp_since;  /* of the current thread's warp */
   int ready[APQ__EMU_WARPS], ready_count;
   int waiting_warps, done_warps;
+  uint32_t block;          /* linear index of the running one */
+  uint32_t first_interval; /* of that block */
+  uint64_t atomic_at;      /* clock of its first global atomic; 0 before */
+  int atomic_thread;
   int barrier_line, barrier_thread;
-  int slice;       /* collectives until another warp gets its turn */
-  long long polls; /* volatile loads of this launch with nothing else happening */
+  int slice;          /* collectives until another warp gets its turn */
+  const void *polled; /* by the latest volatile load */
+  int polls;          /* that many times in a row */
   int faulted;
   char report[400];
 };
@@ -179,8 +194,17 @@ apq_status apq__emu_check_range(apq__emu *emu, const void *pointer, size_t size,
                                 apq_error *error);
 /* KERNEL_FAULT when the bytes round an allocation have changed. */
 apq_status apq__emu_check_red_zones(apq__emu *emu, apq_error *error);
-/* Faults unless the running thread may access `size` bytes there. */
-void apq__emu_check_global(apq__emu *emu, int line, const void *pointer, size_t size, int write);
+/* What is wrong with an access to [address, address + size), in words; NULL when nothing is. */
+const char *apq__emu_explain(const apq__emu_memory *memory, uintptr_t address, size_t size,
+                             char text[200]);
+/* The allocation of an address that apq__emu_explain accepts. */
+apq__emu_allocation *apq__emu_find(apq__emu_memory *memory, uintptr_t address);
+/* Before each launch. */
+apq_status apq__emu_ready_memory(apq__emu *emu, apq_error *error);
+
+/* ---- emu_global.c ---- */
+/* Faults unless the running thread may copy 16 bytes from there. */
+void apq__emu_check_source(apq__emu *emu, int line, const void *pointer);
 
 /* ---- emu_shared.c ---- */
 /* Checks and records a 16-byte access of the running thread. */

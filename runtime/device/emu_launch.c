@@ -70,6 +70,7 @@ static void run_blocks(apq__emu *emu, const unsigned grid[3]) {
   uint64_t step = 1 + apq__random(&emu->random) % count;
   while (greatest_common_divisor(step, count) != 1) step++;
   for (uint64_t i = 0; i < count && !emu->faulted; i++) {
+    emu->block = (uint32_t)block;
     emu->words.block[0] = (int)(block % grid[0]);
     emu->words.block[1] = (int)(block / grid[0] % grid[1]);
     emu->words.block[2] = (int)(block / grid[0] / grid[1]);
@@ -81,6 +82,7 @@ static void run_blocks(apq__emu *emu, const unsigned grid[3]) {
 apq_status apq__emu_launch(apq__emu *emu, const apq__launch *launch, apq_error *error) {
   apq_status status = check_limits(emu, launch, error);
   if (status == APQ_OK) status = ready_fibers(emu, (int)launch->threads, error);
+  if (status == APQ_OK) status = apq__emu_ready_memory(emu, error);
   if (status == APQ_OK) status = apq__fiber_adopt(&emu->home, error);
   if (status != APQ_OK) return status;
   emu->kernel = launch->kernel;

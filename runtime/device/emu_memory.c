@@ -6,16 +6,12 @@
 #include "alloc.h"
 #include "status.h"
 
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
-
 enum {
   RED_ZONE = 256, /* bytes on each side of an allocation */
   RED = 0xfd,
   FRESH = 0xa5,    /* what new memory holds: a large number in every type */
   ALIGNMENT = 256, /* what CUDA gives; never more, so that nothing can come to rely on it */
-  /* Polls without an end: a thread that waits for another block would wait forever here. */
-  POLLS_MAX = 50 * 1000 * 1000,
-  KEPT_MAX = 256, /* released allocations that are still recognized ... */
+  KEPT_MAX = 256,  /* released allocations that are still recognized ... */
 };
 #define KEPT_BYTES ((size_t)64 << 20) /* ... and how much memory they may hold */
 
@@ -32,6 +28,11 @@ static int find(const apq__emu_memory *memory, uintptr_t address) {
   return low - 1;
 }
 
+static void forget_hot(apq__emu_memory *memory) {
+  static apq__emu_allocation none;
+  for (int i = 0; i < APQ__EMU_HOT; i++) memory->hot[i] = &none;
+}
+
 static void forget(apq__emu_memory *memory, int i) {
   apq__emu_allocation *gone = &memory->table[i];
   if (gone->released) {
@@ -39,6 +40,7 @@ static void forget(apq__emu_memory *memory, int i) {
     memory->released_count--;
   }
   apq__free(gone->raw);
+  apq__free(gone->writes);
   memory->count--;
   memmove(gone, gone + 1, (size_t)(memory->count - i) * sizeof *gone);
 }
@@ -80,9 +82,10 @@ apq_status apq__emu_alloc(apq__emu *emu, size_t size, void **out, apq_error *err
   int i = find(memory, base) + 1;
   memmove(&memory->table[i + 1], &memory->table[i],
           (size_t)(memory->count - i) * sizeof *memory->table);
-  memory->table[i] = (apq__emu_allocation){base, size, raw, 0};
+  memory->table[i] = (apq__emu_allocation){base, size, raw, NULL, 0};
   memory->count++;
   memory->live_bytes += size;
+  forget_hot(memory);
   *out = (void *)base;
   return APQ_OK;
 }
@@ -95,18 +98,21 @@ void apq__emu_release(apq__emu *emu, void *pointer) {
   memory->live_bytes -= memory->table[i].size;
   memory->released_bytes += memory->table[i].size;
   memory->released_count++;
-  memset(memory->hot, 0, sizeof memory->hot);
+  forget_hot(memory);
   trim(memory);
 }
 
 void apq__emu_release_all(apq__emu *emu) {
-  for (int i = 0; i < emu->memory.count; i++) apq__free(emu->memory.table[i].raw);
+  for (int i = 0; i < emu->memory.count; i++) {
+    apq__free(emu->memory.table[i].raw);
+    apq__free(emu->memory.table[i].writes);
+  }
   apq__free(emu->memory.table);
+  apq__free(emu->memory.intervals);
 }
 
-/* What is wrong with [address, address + size), in words; NULL when nothing is. */
-static const char *explain(const apq__emu_memory *memory, uintptr_t address, size_t size,
-                           char text[200]) {
+const char *apq__emu_explain(const apq__emu_memory *memory, uintptr_t address, size_t size,
+                             char text[200]) {
   int i = find(memory, address);
   const apq__emu_allocation *below = i >= 0 ? &memory->table[i] : NULL;
   const apq__emu_allocation *above = i + 1 < memory->count ? &memory->table[i + 1] : NULL;
@@ -129,7 +135,7 @@ static const char *explain(const apq__emu_memory *memory, uintptr_t address, siz
 apq_status apq__emu_check_range(apq__emu *emu, const void *pointer, size_t size, const char *what,
                                 apq_error *error) {
   char text[200];
-  if (!explain(&emu->memory, (uintptr_t)pointer, size, text)) return APQ_OK;
+  if (!apq__emu_explain(&emu->memory, (uintptr_t)pointer, size, text)) return APQ_OK;
   return apq__fail(error, APQ_INVALID_ARGUMENT, "device", "%s of %zu bytes %s", what, size, text);
 }
 
@@ -154,75 +160,20 @@ apq_status apq__emu_check_red_zones(apq__emu *emu, apq_error *error) {
   return APQ_OK;
 }
 
-/* The long way: finds the allocation, remembers it, or reports. */
-static __attribute__((noinline)) void look_up(apq__emu *emu, int line, uintptr_t address,
-                                              size_t size, const char *deed) {
+apq__emu_allocation *apq__emu_find(apq__emu_memory *memory, uintptr_t address) {
+  return &memory->table[find(memory, address)];
+}
+
+apq_status apq__emu_ready_memory(apq__emu *emu, apq_error *error) {
   apq__emu_memory *memory = &emu->memory;
-  char text[200];
-  if (explain(memory, address, size, text))
-    apq__emu_fault(emu, line, "global %s of %zu bytes %s", deed, size, text);
-  const apq__emu_allocation *at = &memory->table[find(memory, address)];
-  memory->hot[memory->hot_next].base = at->base;
-  memory->hot[memory->hot_next].size = at->size;
-  memory->hot_next = (memory->hot_next + 1) % APQ__EMU_HOT;
-}
-
-static inline __attribute__((always_inline)) void
-check(apq__emu *emu, int line, const void *pointer, size_t size, const char *deed) {
-  uintptr_t address = (uintptr_t)pointer;
-  if (UNLIKELY(address & (size - 1)))
-    apq__emu_fault(emu, line, "global %s of %zu bytes at %p: misaligned", deed, size, pointer);
-  for (int i = 0; i < APQ__EMU_HOT; i++) {
-    uintptr_t offset = address - emu->memory.hot[i].base;
-    if (offset < emu->memory.hot[i].size && size <= emu->memory.hot[i].size - offset) return;
+  memory->launch++;
+  forget_hot(memory);
+  if (!memory->intervals) {
+    memory->interval_capacity = 1024;
+    memory->intervals = apq__alloc((size_t)memory->interval_capacity * sizeof *memory->intervals);
+    if (!memory->intervals) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "no host memory");
+    memory->intervals[0] = (apq__emu_interval){.published = 1};
   }
-  look_up(emu, line, address, size, deed);
-}
-
-void apq__emu_check_global(apq__emu *emu, int line, const void *pointer, size_t size, int write) {
-  check(emu, line, pointer, size, write ? "write" : "read");
-}
-
-#define LOAD(name, type)                                                                           \
-  static type name(apq_emu *words, int line, const void *pointer) {                                \
-    check(apq__emu_of(words), line, pointer, sizeof(type), "read");                                \
-    return *(const type *)pointer;                                                                 \
-  }
-#define STORE(name, type)                                                                          \
-  static void name(apq_emu *words, int line, void *pointer, type v) {                              \
-    check(apq__emu_of(words), line, pointer, sizeof(type), "write");                               \
-    *(type *)pointer = v;                                                                          \
-  }
-LOAD(ldg8, apq_u8)
-LOAD(ldg16, apq_u16)
-LOAD(ldg32, apq_u32)
-LOAD(ldg128, apq_u32x4)
-STORE(stg8, apq_u8)
-STORE(stg16, apq_u16)
-STORE(stg32, apq_u32)
-STORE(stg128, apq_u32x4)
-
-static apq_u32 ldg32_volatile(apq_emu *words, int line, const void *pointer) {
-  apq__emu *emu = apq__emu_of(words);
-  if (++emu->polls > POLLS_MAX)
-    apq__emu_fault(emu, line, "polls memory without end: no other block runs meanwhile");
-  return ldg32(words, line, pointer);
-}
-
-static apq_u32 atomic_increment(apq_emu *words, int line, unsigned *pointer) {
-  check(apq__emu_of(words), line, pointer, sizeof *pointer, "atomic increment");
-  return (*pointer)++;
-}
-
-void apq__emu_global_words(apq_emu *words) {
-  words->ldg8 = ldg8;
-  words->ldg16 = ldg16;
-  words->ldg32 = ldg32;
-  words->ldg128 = ldg128;
-  words->ldg32_volatile = ldg32_volatile;
-  words->stg8 = stg8;
-  words->stg16 = stg16;
-  words->stg32 = stg32;
-  words->stg128 = stg128;
-  words->atomic_increment = atomic_increment;
+  memory->interval_count = 1;
+  return APQ_OK;
 }

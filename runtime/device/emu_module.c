@@ -1,7 +1,9 @@
 #include "emu_impl.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
+#include <link.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +23,24 @@ static apq_status write_image(int file, const char *image, size_t size, apq_erro
     done += (size_t)written;
   }
   return APQ_OK;
+}
+
+/* The loader trusts its input: one that is cut short would crash it. */
+static int is_whole(const char *image, size_t size) {
+  ElfW(Ehdr) head;
+  if (size < sizeof head) return 0;
+  memcpy(&head, image, sizeof head);
+  if (memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_phentsize != sizeof(ElfW(Phdr)))
+    return 0;
+  if (head.e_shoff > size || (size_t)head.e_shnum * head.e_shentsize > size - head.e_shoff ||
+      head.e_phoff > size || (size_t)head.e_phnum * head.e_phentsize > size - head.e_phoff)
+    return 0;
+  for (int i = 0; i < head.e_phnum; i++) {
+    ElfW(Phdr) segment;
+    memcpy(&segment, image + head.e_phoff + (size_t)i * sizeof segment, sizeof segment);
+    if (segment.p_offset > size || segment.p_filesz > size - segment.p_offset) return 0;
+  }
+  return 1;
 }
 
 static apq_status attach(apq__emu *emu, void *handle, apq_error *error) {
@@ -44,6 +64,8 @@ apq_status apq__emu_load(apq__emu *emu, const void *image, size_t size, apq__mod
   void *handle = NULL;
   apq__module *module = NULL;
   *out = NULL;
+  if (!is_whole(image, size))
+    return apq__fail(error, APQ_CORRUPT, "device", "%zu bytes that are no whole object", size);
   int file = memfd_create("apq", MFD_CLOEXEC);
   if (file < 0)
     return apq__fail(error, APQ_IO, "device", "cannot create a memory file: %s", strerror(errno));

@@ -47,7 +47,9 @@ static int is_of_block(const apq__emu *emu, uint64_t record) {
 static _Noreturn void report(apq__emu *emu, shared_access access, const char *deed, uint64_t record,
                              const char *why) {
   char other[48];
-  if (record_thread(record) == emu->words.thread && !(record & (MANY | WIDE)))
+  if (record & (MANY | WIDE))
+    snprintf(other, sizeof other, "threads, last of them %d,", record_thread(record));
+  else if (record_thread(record) == emu->words.thread)
     snprintf(other, sizeof other, "this thread");
   else
     snprintf(other, sizeof other, "thread %d", record_thread(record));

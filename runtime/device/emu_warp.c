@@ -273,6 +273,8 @@ static void ready_block(apq__emu *emu) {
   emu->block_start = emu->block_since = emu->clock;
   emu->ready_count = emu->waiting_warps = emu->done_warps = 0;
   emu->polls = 0;
+  emu->first_interval = emu->memory.interval_count;
+  emu->atomic_at = 0;
   emu->slice = 1 + (int)(apq__random(&emu->random) & SLICE_MASK);
   memset(emu->shared, POISON, (size_t)emu->shared_size);
   for (int i = 0; i < emu->thread_count; i++) {
@@ -282,6 +284,7 @@ static void ready_block(apq__emu *emu) {
     thread->warp = &emu->warps[i / APQ__EMU_LANES];
     thread->fiber = &emu->pool.fibers[i];
     thread->first = thread->last = thread->groups = 0;
+    thread->interval = 0;
     apq__fiber_prepare(thread->fiber, start_thread, emu);
   }
   for (int i = 0; i < emu->warp_count; i++) {

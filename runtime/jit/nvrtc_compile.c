@@ -14,6 +14,14 @@ static const char source_name[] = "apq_kernel.cu";
  * more than double the cubins that the database keeps. */
 static const char language[] = "--std=c++17";
 
+/* Since 12.9 NVRTC keeps compiled programs in the driver's own cache on disk, loading the driver
+ * for it.  The project has a cache of its own, and compiling is to need no driver.  The option
+ * changes nothing in the result, so it is no part of a cache key. */
+static const char no_driver_cache[] = "--no-cache";
+static int has_driver_cache(const apq__nvrtc *nvrtc) {
+  return nvrtc->major > 12 || (nvrtc->major == 12 && nvrtc->minor >= 9);
+}
+
 const char *apq__nvrtc_options(void) {
   return language;
 }
@@ -86,11 +94,12 @@ apq_status apq__nvrtc_compile(const char *source, const apq__target *target, voi
     return apq__fail(error, APQ_NO_COMPILER, "compile", "NVRTC %d.%d does not compile for %s",
                      nvrtc->major, nvrtc->minor, target->arch);
   snprintf(arch, sizeof arch, "--gpu-architecture=%s", target->arch);
-  const char *options[] = {arch, language};
+  const char *options[] = {arch, language, no_driver_cache};
+  int option_count = has_driver_cache(nvrtc) ? 3 : 2;
   status = check(nvrtc, nvrtc->CreateProgram(&program, source, source_name, 0, NULL, NULL),
                  "nvrtcCreateProgram", error);
   if (status) return status;
-  int result = nvrtc->CompileProgram(program, (int)(sizeof options / sizeof options[0]), options);
+  int result = nvrtc->CompileProgram(program, option_count, options);
   *log = take_log(nvrtc, program);
   if (result == APQ__NVRTC_COMPILATION)
     status = report_source(target->arch, *log, error);

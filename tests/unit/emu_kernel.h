@@ -59,10 +59,9 @@ static inline void test_compile(const char *arch, const char *body, apq__object 
   apq__free(source);
 }
 
-/* Opens "emu:<arch>" with this seed (0: its own) and loads the kernel "test", ready for `smem`
- * bytes of shared memory. */
+/* Opens "emu:<arch>" with this seed (0: its own) and loads the object. */
 static inline void test_open(test_kernel *test, const char *arch, unsigned seed,
-                             const apq__object *object, size_t smem) {
+                             const apq__object *object) {
   char name[32], number[16];
   apq_error error = APQ_ERROR_INIT;
   snprintf(name, sizeof name, "emu:%s", arch);
@@ -70,9 +69,16 @@ static inline void test_open(test_kernel *test, const char *arch, unsigned seed,
   if (seed) setenv("APQ_EMU_SEED", number, 1);
   check_ok(apq__device_open(name, &test->device, &error), &error);
   unsetenv("APQ_EMU_SEED");
-  const apq__device_ops *ops = test->device->ops;
-  check_ok(ops->load(test->device, object->image, object->size, &test->module, &error), &error);
-  check_ok(ops->kernel(test->device, test->module, "test", smem, &test->kernel, NULL, &error),
+  check_ok(
+      test->device->ops->load(test->device, object->image, object->size, &test->module, &error),
+      &error);
+}
+
+/* Makes the kernel of this name the one to launch, with up to `smem` bytes of shared memory. */
+static inline void test_use(test_kernel *test, const char *name, size_t smem) {
+  apq_error error = APQ_ERROR_INIT;
+  check_ok(test->device->ops->kernel(test->device, test->module, name, smem, &test->kernel, NULL,
+                                     &error),
            &error);
 }
 

@@ -16,6 +16,9 @@ APQ_FUNCTION apq_u32 words_shared(const words_args *args) {
   apq_cp_async_wait(0);
   apq_syncthreads();
   apq_u32x4 chunk = apq_lds128(16 * (apq_thread() ^ 1));
+  apq_u32 matrix[4];
+  apq_ldmatrix4(matrix, 16 * (apq_thread() % 32));
+  chunk.x ^= matrix[0] ^ matrix[1] ^ matrix[2] ^ matrix[3];
   apq_syncthreads();
   apq_sts128(16 * apq_thread(), chunk);
   apq_sts32(4 * apq_thread(), chunk.y);
@@ -62,6 +65,7 @@ APQ_FUNCTION apq_u32 words_arithmetic(apq_u32 v) {
   float sum = apq_add(apq_mul(f, g), apq_div(h, f));
   sum = apq_max(apq_min(sum, g), apq_abs(h));
   apq_u32 bits = apq_float_to_half(sum) + ((apq_u32)apq_float_to_bf16(f) << 16);
+  bits ^= apq_floats_to_halves(sum, f) ^ apq_floats_to_bf16s(f, sum);
   return bits + (apq_u32)(apq_popc(v) + apq_float_to_int(sum) + apq_is_finite(sum));
 }
 

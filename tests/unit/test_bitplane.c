@@ -102,8 +102,8 @@ static void byte_positions_are_as_stated(void **state) {
   for (int t = 0; t < 4; t++)
     for (int j = 0; j < 4; j++)
       for (int b = 0; b < 8; b++) {
-        assert_int_equal(apq__byte_position(32 * t + 8 * j + b), 32 * t + 4 * b + j);
-        assert_int_equal(apq__byte_position(384 + 32 * t + 8 * j + b), 384 + 32 * t + 4 * b + j);
+        assert_int_equal(apq__byte_position(32 * t + 8 * j + b), 16 * b + 4 * t + j);
+        assert_int_equal(apq__byte_position(384 + 32 * t + 8 * j + b), 384 + 16 * b + 4 * t + j);
       }
 }
 

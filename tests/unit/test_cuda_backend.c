@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "alloc.h"
+#include "compile_impl.h"
 #include "device_impl.h"
 #include "device_scope.h"
 #include "fake_cuda.h"
@@ -353,6 +355,37 @@ static void a_damaged_cubin_does_not_reach_the_driver(void **state) {
   device->ops->close(device);
 }
 
+/* The check above must not refuse what the compiler makes. */
+static void what_nvrtc_makes_is_a_whole_cubin(void **state) {
+  (void)state;
+  static const char source[] =
+      "extern \"C\" __global__ void known(int *p) { __shared__ int s[64];\n"
+      "  s[threadIdx.x] = *p; __syncthreads(); *p = s[threadIdx.x ^ 1]; }\n";
+  apq__device *device = open_device(0);
+  for (int i = 0; apq__target_arch(i); i++) {
+    apq_error error = APQ_ERROR_INIT;
+    apq__target target;
+    apq__module *module = NULL;
+    void *image = NULL;
+    char *log = NULL;
+    size_t size = 0;
+    assert_ok(apq__target_emulated(apq__target_arch(i), &target, &error), &error);
+    if (apq__nvrtc_compile(source, &target, &image, &size, &log, &error) == APQ_NO_COMPILER) {
+      printf("skipped: %s\n", error.message);
+      device->ops->close(device);
+      skip();
+    }
+    assert_non_null(image);
+    assert_ok(device->ops->load(device, image, size, &module, &error), &error);
+    device->ops->unload(device, module);
+    for (size_t cut = 0; cut < size; cut += 1 + size / 97)
+      assert_int_equal(device->ops->load(device, image, cut, &module, NULL), APQ_CORRUPT);
+    apq__free(image);
+    apq__free(log);
+  }
+  device->ops->close(device);
+}
+
 static void each_failing_call_is_named_and_leaves_nothing(void **state) {
   (void)state;
   const char *calls[] = {
@@ -508,6 +541,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(a_launch_passes_its_arguments),
       cmocka_unit_test(shared_memory_is_opted_in_to),
       cmocka_unit_test(a_damaged_cubin_does_not_reach_the_driver),
+      cmocka_unit_test(what_nvrtc_makes_is_a_whole_cubin),
       cmocka_unit_test(each_failing_call_is_named_and_leaves_nothing),
       cmocka_unit_test(results_become_statuses),
       cmocka_unit_test(after_a_fault_everything_can_still_be_destroyed),

@@ -196,9 +196,10 @@ static void malformed_text_is_refused_whole(void **state) {
   assert_refused(db, "apq-database\t1\n" GOOD_LINE, "test.txt:2", "checksum");
   assert_refused(db, "apq-database\t1\n" GOOD_LINE "checksum\t00\n", "test.txt:3", "checksum");
   char *good = with_checksum("apq-database\t1\n" GOOD_LINE);
-  good[60] ^= 1;
+  char *changed = strstr(good, "burst");
+  *changed = 'B';
   assert_refused(db, good, "test.txt:3", "checksum");
-  good[60] ^= 1;
+  *changed = 'b';
   import_into(db, good);
   /* A reader may not import. */
   apq__db *reader = open_for(path_in(*state, "apq.db", path), APQ__DB_READ);
@@ -219,11 +220,7 @@ static void damaged_exports_are_refused(void **state) {
   for (int i = 0; i < 300; i++) {
     char *copy = apq__strdup(text);
     size_t at = (size_t)(apq__random(&seed) % (length - 1));
-    if (i & 1)
-      copy[at] = 0;
-    else
-      copy[at] =
-          (char)(copy[at] ^ (1 << (i >> 1) % 7)) ? (char)(copy[at] ^ (1 << (i >> 1) % 7)) : 'x';
+    copy[at] = i & 1 ? 0 : copy[at] == 'x' ? 'y' : 'x';
     assert_int_equal(apq__db_import(to, copy, "test.txt", NULL), APQ_PARSE);
     apq__free(copy);
   }

@@ -136,8 +136,8 @@ static void altered_schemas_and_rows_are_set_aside(void **state) {
   const char *alterations[] = {
       "DROP VIEW winner",
       "DROP TRIGGER measurement_no_update",
-      "DROP TRIGGER measurement_is_honest; CREATE TRIGGER measurement_is_honest BEFORE INSERT ON"
-      " measurement BEGIN SELECT 1; END",
+      ("DROP TRIGGER measurement_is_honest; CREATE TRIGGER measurement_is_honest BEFORE INSERT ON"
+       " measurement BEGIN SELECT 1; END"),
       "DROP TRIGGER measurement_no_update; UPDATE measurement SET p50 = p50 * 1.001",
       "DROP TRIGGER variant_no_update; UPDATE variant SET key = 'a=2'",
       "PRAGMA foreign_keys = OFF; DROP TRIGGER problem_no_delete; DELETE FROM problem",
@@ -329,6 +329,36 @@ static void rows_of_other_programs_count(void **state) {
   apq__db_close(db);
 }
 
+/* Every table and column, in the documentation's table of them. */
+static void the_schema_is_documented(void **state) {
+  (void)state;
+  char *text = NULL, row[64], name[80];
+  size_t size = 0;
+  apq__store *model = NULL;
+  apq__rows rows;
+  int more = 0, count = 0;
+  assert_int_equal(apq__read_file(APQ_SOURCE_DIR "/docs/database.md", &text, &size, NULL), APQ_OK);
+  assert_int_equal(apq__store_open("model", APQ__STORE_MEMORY, &model, NULL), APQ_OK);
+  assert_int_equal(apq__db_migrate(model, 0, APQ__DB_VERSION, NULL), APQ_OK);
+  assert_int_equal(apq__rows_open(model,
+                                  "SELECT s.name, c.name FROM sqlite_schema s JOIN"
+                                  " pragma_table_info(s.name) c WHERE s.type = 'table'",
+                                  NULL, 0, &rows, NULL),
+                   APQ_OK);
+  while (!apq__rows_next(&rows, &more, NULL) && more) {
+    snprintf(row, sizeof row, "\n| `%s` |", apq__rows_text(&rows, 0));
+    snprintf(name, sizeof name, "`%s`", apq__rows_text(&rows, 1));
+    const char *line = strstr(text, row);
+    const char *found = line ? strstr(line, name) : NULL;
+    if (!found || found > strchr(line + 1, '\n')) fail_msg("%s of%s is not documented", name, row);
+    count++;
+  }
+  assert_true(count > 60);
+  apq__rows_close(&rows);
+  apq__store_close(model);
+  apq__free(text);
+}
+
 /* ---- where nothing can be written ---- */
 
 /* Runs `body` in a child that is not root, for whom permissions count; its exit status. */
@@ -468,6 +498,7 @@ int main(void) {
       TEST(processes_set_one_file_aside_once),
       TEST(version_1_is_migrated_in_place),
       TEST(rows_of_other_programs_count),
+      cmocka_unit_test(the_schema_is_documented),
       TEST(a_read_only_folder_can_be_read),
       TEST(a_file_that_cannot_be_written_is_said_so),
       TEST(a_killed_writer_leaves_the_last_commit),

@@ -19,6 +19,28 @@ static uint32_t bits_of(float v) {
   return bits;
 }
 
+static const char *embedded_text(const char *name) {
+  const apq__embedded *row = apq__embedded_templates;
+  while (row->name && strcmp(row->name, name) != 0) row++;
+  return row->text ? row->text : "";
+}
+
+/* Every name that the CUDA prelude gives: found as "name(" where a word begins. */
+static void no_word_is_missing(void **state) {
+  (void)state;
+  const char *emu = embedded_text("prelude_emu.h"), *cuda = embedded_text("prelude_cuda.h");
+  int count = 0;
+  for (const char *at = strstr(cuda, " apq_"); at; at = strstr(at + 1, " apq_")) {
+    size_t length = strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    if (at[1 + length] != '(') continue;
+    char *call = apq__strndup(at, length + 2);
+    if (!call || !strstr(emu, call)) fail_msg("prelude_emu.h lacks '%s'", call ? call : "?");
+    apq__free(call);
+    count++;
+  }
+  assert_true(count > 40);
+}
+
 /* ---- mma ---- */
 
 /* The fragments as the PTX ISA draws them: matrices of 32-bit words, row r of a, column c of b. */
@@ -64,7 +86,8 @@ static void check_mma(const char *arch, const char *word, uint32_t (*dot)(uint32
   char *body = apq__format("#define MMA apq_mma_%s\n%s", word, mma_body);
   apq__object object;
   test_compile(arch, body, &object);
-  test_open(&test, arch, 0, &object, 0);
+  test_open(&test, arch, 0, &object);
+  test_use(&test, "test", 0);
   test_args args = {{test_upload(&test, a, sizeof a), test_upload(&test, b, sizeof b),
                      test_upload(&test, before, sizeof before), NULL},
                     {0}};
@@ -128,7 +151,8 @@ static void ballots_and_shuffles(void **state) {
   test_compile("sm_80", body, &object);
   for (unsigned seed = 1; seed <= SEEDS; seed++) {
     test_kernel test;
-    test_open(&test, "sm_80", seed, &object, 0);
+    test_open(&test, "sm_80", seed, &object);
+    test_use(&test, "test", 0);
     test_args args = {{test_alloc(&test, sizeof out)}, {0}};
     check_ok(test_launch(&test, 1, THREADS, 0, &args, &error), &error);
     test_download(&test, out, args.p[0], sizeof out);
@@ -191,7 +215,8 @@ static void memory_words_move_what_they_say(void **state) {
   test_compile("sm_90a", body, &object);
   for (unsigned seed = 1; seed <= SEEDS; seed++) {
     test_kernel test;
-    test_open(&test, "sm_90a", seed, &object, 1024);
+    test_open(&test, "sm_90a", seed, &object);
+    test_use(&test, "test", 1024);
     test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out),
                        test_upload(&test, counts, sizeof counts),
                        test_upload(&test, &number, sizeof number)},
@@ -225,7 +250,8 @@ static void ldmatrix_spreads_rows(void **state) {
   apq__object object;
   uint32_t out[LANES][4];
   test_compile("sm_75", body, &object);
-  test_open(&test, "sm_75", 0, &object, 512);
+  test_open(&test, "sm_75", 0, &object);
+  test_use(&test, "test", 512);
   test_args args = {{test_alloc(&test, sizeof out)}, {0}};
   check_ok(test_launch(&test, 1, LANES, 512, &args, &error), &error);
   test_download(&test, out, args.p[0], sizeof out);
@@ -252,7 +278,8 @@ static void shared_atomics_add(void **state) {
   uint32_t out[2];
   apq__object object;
   test_compile("sm_80", body, &object);
-  test_open(&test, "sm_80", 0, &object, 8);
+  test_open(&test, "sm_80", 0, &object);
+  test_use(&test, "test", 8);
   test_args args = {{test_alloc(&test, sizeof out)}, {0}};
   check_ok(test_launch(&test, 1, 256, 8, &args, &error), &error);
   test_download(&test, out, args.p[0], sizeof out);
@@ -294,7 +321,8 @@ static void cp_async_copies_and_fills(void **state) {
     test_kernel test;
     apq__object object;
     test_compile(archs[i], body, &object);
-    test_open(&test, archs[i], 0, &object, 3 * 512);
+    test_open(&test, archs[i], 0, &object);
+    test_use(&test, "test", 3 * 512);
     test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {0}};
     check_ok(test_launch(&test, 1, 32, 3 * 512, &args, &error), &error);
     test_download(&test, out, args.p[1], sizeof out);
@@ -357,7 +385,8 @@ static void conversions_round_like_the_reference(void **state) {
   apq_error error = APQ_ERROR_INIT;
   apq__object object;
   test_compile("sm_80", body, &object);
-  test_open(&test, "sm_80", 0, &object, 0);
+  test_open(&test, "sm_80", 0, &object);
+  test_use(&test, "test", 0);
   test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {COUNT}};
   check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
   test_download(&test, out, args.p[1], sizeof out);
@@ -390,6 +419,7 @@ static void conversions_round_like_the_reference(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(no_word_is_missing),
       cmocka_unit_test(mma_multiplies_fragments),
       cmocka_unit_test(b1_and_does_not_exist_on_sm_75),
       cmocka_unit_test(ballots_and_shuffles),

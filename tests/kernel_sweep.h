@@ -1,0 +1,89 @@
+/* The kernel sweep: for every (p, q) and family a few configs that between them take every value of
+ * every knob, so that all layouts, stages, epilogues, schedules, recombinations, sides and splits
+ * are run against the reference.  Included by the test for emulated devices and by the one for
+ * GPUs. */
+#ifndef APQ_KERNEL_SWEEP_H
+#define APQ_KERNEL_SWEEP_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "apq.h"
+#include "config.h"
+#include "generator.h"
+
+/* Tiles and warps, small ones first because emulation is slow: tile_m, tile_n, warps_m, warps_n. */
+static const int sweep_tiles[][4] = {{16, 16, 1, 1},
+                                     {32, 16, 2, 1},
+                                     {16, 32, 1, 2},
+                                     {32, 32, 2, 2},
+                                     /* for many planes */
+                                     {16, 8, 1, 1},
+                                     {8, 16, 1, 1},
+                                     {16, 16, 2, 2},
+                                     {16, 16, 4, 2},
+                                     {16, 16, 8, 2},
+                                     {16, 16, 2, 4},
+                                     {16, 16, 2, 8}};
+enum { SWEEP_ROTATED = 4, SWEEP_TILES = sizeof sweep_tiles / sizeof sweep_tiles[0] };
+
+typedef struct sweep_kind {
+  const char *family;
+  const char *knobs; /* of this kind */
+} sweep_kind;
+
+static const sweep_kind sweep_kinds[] = {
+    {"bmma", "schedule=side,recombine=registers"},
+    {"bmma", "schedule=horner,recombine=registers"},
+    {"bmma", "schedule=side,recombine=shared"},
+    {"imma", ""},
+};
+enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
+
+static void sweep_set(apq__config *config, const char *name, int value) {
+  apq__config_set_int(config, name, value, NULL);
+}
+
+/* Config `turn` of a kind for (p, q), complete and feasible on the target; 0 when the kind has none
+ * (all planes of 8 x 8 bits side by side need more registers than there are). */
+static int sweep_config(const sweep_kind *kind, int p, int q, int turn, const apq__target *target,
+                        apq__config *out) {
+  static const char *const layouts[] = {"linear", "padded", "xor"};
+  static const char *const outs[] = {"i32", "f16", "bf16", "f32"};
+  int is_bmma = strcmp(kind->family, "bmma") == 0;
+  int is_shared = strstr(kind->knobs, "shared") != NULL;
+  int i = (p - 1) * 8 + q - 1 + turn * 11;
+  for (int try = 0; try < 2 * SWEEP_TILES; try++) {
+    int tile = try % SWEEP_TILES;
+    const int *t = sweep_tiles[tile < SWEEP_ROTATED ? (i / 2 + tile) % SWEEP_ROTATED : tile];
+    apq__config config;
+    char text[160];
+    snprintf(text, sizeof text, "family=%s%s%s", kind->family, *kind->knobs ? "," : "",
+             kind->knobs);
+    if (apq__config_parse(text, &config, NULL)) return 0;
+    int is_staged = is_shared || i % 3 != 0;
+    sweep_set(&config, "p", p);
+    sweep_set(&config, "q", q);
+    sweep_set(&config, "tile_m", t[0]);
+    sweep_set(&config, "tile_n", t[1]);
+    sweep_set(&config, "warps_m", t[2]);
+    sweep_set(&config, "warps_n", t[3]);
+    sweep_set(&config, "tile_k", (is_bmma ? 512 : 128) << (i / 5 % 2));
+    sweep_set(&config, "stages", 1 + i / 3 % 4);
+    sweep_set(&config, "swap", (i / 4 + try / SWEEP_TILES) % 2);
+    sweep_set(&config, "split_k", is_staged && i % 5 == 0 ? 2 : 1);
+    apq__config_set(&config, "layout", layouts[i % 3], NULL);
+    apq__config_set(&config, "out", outs[i / 2 % 4], NULL);
+    apq__config_set(&config, "store", is_staged ? "staged" : "direct", NULL);
+    if (is_bmma && (target->cc < 80 || i % 7 == 0)) apq__config_set(&config, "op", "xor", NULL);
+    apq__shape shape;
+    if (apq__config_complete(&config, NULL) ||
+        apq__config_limits(&config, NULL, target, &shape, NULL))
+      continue;
+    *out = config;
+    return 1;
+  }
+  return 0;
+}
+
+#endif

@@ -1,0 +1,98 @@
+/* Every (p, q) of every product family, and the pack kernels, against the CPU reference on emulated
+ * devices. `test_kernels KIND` runs one kind of kernel_sweep.h or "pack"; without arguments all. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "../kernel_sweep.h"
+#include "alloc.h"
+#include "device.h"
+#include "host.h"
+#include "verify.h"
+
+static apq__device *open_device(const char *name) {
+  apq__device *device = NULL;
+  apq_error error = APQ_ERROR_INIT;
+  if (apq__device_open(name, &device, &error)) fail_msg("%s: %s", name, error.message);
+  return device;
+}
+
+static void verify(apq__device *device, const apq__config *config) {
+  char key[APQ__KEY_MAX];
+  char *cache = apq__cache_dir();
+  apq_error error = APQ_ERROR_INIT;
+  apq__verify_report report = {0};
+  if (apq__verify_config(device, config, NULL, cache, 20260901, &report, &error))
+    fail_msg("%s on %s: %s\n%s", apq__config_key(config, key), device->target.arch, error.message,
+             error.log ? error.log : "");
+  assert_true(report.products > 0 && report.outputs > 0);
+  apq__free(cache);
+}
+
+/* Returns how many pairs the kind has no config for. */
+static int sweep(const sweep_kind *kind, const char *device_name, int step) {
+  apq__device *device = open_device(device_name);
+  int missing = 0;
+  for (int pair = 0; pair < 64; pair += step) {
+    apq__config config;
+    if (sweep_config(kind, pair / 8 + 1, pair % 8 + 1, 0, &device->target, &config))
+      verify(device, &config);
+    else
+      missing++;
+  }
+  apq__device_close(device);
+  return missing;
+}
+
+static void planes_side_by_side(void **state) {
+  (void)state;
+  /* Past about 40 products of planes, four registers each, a thread has no room. */
+  assert_in_range(sweep(&sweep_kinds[0], "emu:sm_90a", 1), 0, 12);
+}
+static void horner_over_planes(void **state) {
+  (void)state;
+  assert_int_equal(sweep(&sweep_kinds[1], "emu:sm_80", 1), 0);
+}
+static void planes_recombined_in_shared_memory(void **state) {
+  (void)state;
+  /* 7 x 7 planes cannot be dealt to 2, 4 or 8 warps, nor fit one. */
+  assert_in_range(sweep(&sweep_kinds[2], "emu:sm_90a", 1), 0, 2);
+}
+static void planes_unpacked_to_bytes(void **state) {
+  (void)state;
+  assert_int_equal(sweep(&sweep_kinds[3], "emu:sm_90a", 1), 0);
+}
+static void turing_has_xor_and_plain_loads(void **state) {
+  (void)state;
+  for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
+}
+
+static void activations_are_packed(void **state) {
+  (void)state;
+  apq__device *device = open_device("emu:sm_90a");
+  const apq_dtype sources[] = {APQ_DTYPE_F16, APQ_DTYPE_BF16, APQ_DTYPE_F32, APQ_DTYPE_CODES8};
+  for (int i = 0; i < 64; i++) {
+    apq__config config;
+    /* Each source meets each form at every second number of bits. */
+    int bits = i / 8 + 1;
+    if ((i + bits) % 2) continue;
+    assert_int_equal(apq__pack_config(sources[i % 4], bits, i / 4 % 2, &config, NULL), APQ_OK);
+    verify(device, &config);
+  }
+  apq__device_close(device);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(planes_side_by_side),
+      cmocka_unit_test(horner_over_planes),
+      cmocka_unit_test(planes_recombined_in_shared_memory),
+      cmocka_unit_test(planes_unpacked_to_bytes),
+      cmocka_unit_test(turing_has_xor_and_plain_loads),
+      cmocka_unit_test(activations_are_packed),
+  };
+  if (argc > 1) cmocka_set_test_filter(argv[1]);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

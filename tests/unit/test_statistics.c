@@ -1,0 +1,168 @@
+/* Quantiles, paired ratios, halving, ties and budget shares, on made-up samples. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "host.h"
+#include "statistics.h"
+
+static void quantiles_interpolate_and_skip_missing(void **state) {
+  (void)state;
+  double v[] = {5, NAN, 1, 4, 2, 3};
+  apq__quantiles q;
+  apq__quantiles_of(v, 6, &q);
+  assert_int_equal(q.count, 5);
+  assert_float_equal(q.min, 1, 0);
+  assert_float_equal(q.p50, 3, 1e-12);
+  assert_float_equal(q.p10, 1.4, 1e-12);
+  assert_float_equal(q.p90, 4.6, 1e-12);
+  assert_float_equal(q.max, 5, 0);
+  apq__quantiles_of(v, 0, &q);
+  assert_int_equal(q.count, 0);
+  assert_float_equal(q.p50, 0, 0);
+}
+
+static void drift_that_hits_both_leaves_the_ratio_alone(void **state) {
+  (void)state;
+  double a[30], b[30];
+  uint64_t seed = 7;
+  for (int r = 0; r < 30; r++) {
+    double drift = 1 + 0.16 * r / 30;
+    b[r] = drift * (1 + 0.001 * (double)(apq__random(&seed) % 100) / 100);
+    a[r] = drift * 1.02;
+  }
+  apq__ratio ratio;
+  apq__paired_ratio(a, b, 30, &ratio);
+  assert_int_equal(ratio.pairs, 30);
+  assert_float_equal(ratio.p50, 1.0195, 0.001);
+  assert_true(ratio.noise < 0.004);
+  a[3] = NAN, b[4] = NAN;
+  apq__paired_ratio(a, b, 30, &ratio);
+  assert_int_equal(ratio.pairs, 28);
+  apq__paired_ratio(a, b, 2, &ratio);
+  assert_true(ratio.noise >= 0.05);
+}
+
+enum { FIELD = 24 };
+typedef struct field {
+  double seconds[FIELD][APQ__ROUNDS_MAX];
+  unsigned char alive[FIELD], pinned[FIELD];
+  apq__contest contest;
+} field;
+
+static void field_init(field *f) {
+  memset(f, 0, sizeof *f);
+  memset(f->alive, 1, sizeof f->alive);
+  for (int i = 0; i < FIELD; i++)
+    for (int r = 0; r < APQ__ROUNDS_MAX; r++) f->seconds[i][r] = NAN;
+  f->contest = (apq__contest){FIELD, 0, f->seconds, f->alive, f->pinned};
+}
+
+/* Candidate i takes 1 + i/50; all share a drift, and each sample has its own noise of a tenth of a
+ * percent. */
+static void play(field *f, int rounds, uint64_t *seed) {
+  for (int n = 0; n < rounds; n++, f->contest.rounds++)
+    for (int i = 0; i < FIELD; i++)
+      if (f->alive[i])
+        f->seconds[i][f->contest.rounds] = (1 + i / 50.0) * (1 + 0.01 * f->contest.rounds) *
+                                           (1 + 0.001 * (double)(apq__random(seed) % 1000) / 1000);
+}
+
+static void halving_keeps_the_best_and_the_pinned(void **state) {
+  (void)state;
+  field f;
+  field_init(&f);
+  f.pinned[20] = 1;
+  uint64_t seed = 1;
+  int stage, keep, stages = 0;
+  for (;;) {
+    apq__contest_next(&f.contest, 30, &stage, &keep);
+    if (stage == 0) break;
+    play(&f, stage, &seed);
+    apq__contest_halve(&f.contest, keep);
+    assert_true(++stages < 10);
+  }
+  assert_int_equal(f.contest.rounds, 30);
+  for (int i = 0; i < 8; i++) assert_int_equal(f.alive[i], 1);
+  for (int i = 9; i < FIELD; i++) assert_int_equal(f.alive[i], i == 20);
+  assert_int_equal(apq__contest_leader(&f.contest), 0);
+}
+
+static void hopeless_candidates_go_at_once(void **state) {
+  (void)state;
+  field f;
+  field_init(&f);
+  uint64_t seed = 1;
+  for (int i = 3; i < FIELD; i++) f.alive[i] = 0;
+  play(&f, 3, &seed);
+  for (int r = 0; r < 3; r++) f.seconds[1][r] *= 2.5;
+  assert_int_equal(apq__contest_halve(&f.contest, 8), 1);
+  assert_int_equal(f.alive[1], 0);
+  assert_int_equal(f.alive[2], 1);
+}
+
+static void ties_go_to_the_incumbent_then_to_the_smaller_key(void **state) {
+  (void)state;
+  field f;
+  field_init(&f);
+  const char *keys[FIELD];
+  for (int i = 0; i < FIELD; i++) keys[i] = "z";
+  keys[0] = "c", keys[1] = "a", keys[2] = "b";
+  uint64_t seed = 1;
+  for (int i = 4; i < FIELD; i++) f.alive[i] = 0;
+  play(&f, 30, &seed);
+  /* 0, 1 and 2 within a thousandth, 3 six percent slower. */
+  for (int r = 0; r < 30; r++) {
+    f.seconds[1][r] = f.seconds[0][r] * 1.001;
+    f.seconds[2][r] = f.seconds[0][r] * 1.0005;
+  }
+  int tied = 0;
+  assert_int_equal(apq__contest_winner(&f.contest, keys, -1, &tied), 1);
+  assert_int_equal(tied, 2);
+  assert_int_equal(apq__contest_winner(&f.contest, keys, 2, &tied), 2);
+  assert_int_equal(apq__contest_winner(&f.contest, keys, 0, &tied), 0);
+  assert_int_equal(apq__contest_winner(&f.contest, keys, 3, &tied), 1);
+  memset(f.alive, 0, sizeof f.alive);
+  assert_int_equal(apq__contest_winner(&f.contest, keys, 0, &tied), -1);
+}
+
+static void budgets_are_shared_and_run_out(void **state) {
+  (void)state;
+  assert_true(isinf(apq__budget_share(0, 1e9, 3)));
+  assert_float_equal(apq__budget_share(60, 0, 3), 20, 1e-12);
+  assert_float_equal(apq__budget_share(60, 30, 1), 30, 1e-12);
+  assert_float_equal(apq__budget_share(60, 61, 2), 0, 0);
+}
+
+static void rounds_start_elsewhere_and_visit_each_once(void **state) {
+  (void)state;
+  int order[FIELD], first[8];
+  for (int round = 0; round < 8; round++) {
+    int seen[FIELD] = {0};
+    apq__round_order(5, round, FIELD, order);
+    for (int i = 0; i < FIELD; i++) seen[order[i]]++;
+    for (int i = 0; i < FIELD; i++) assert_int_equal(seen[i], 1);
+    first[round] = order[0];
+    for (int other = 0; other < round; other++) assert_int_not_equal(first[round], first[other]);
+  }
+  apq__round_order(5, 3, 1, order);
+  assert_int_equal(order[0], 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(quantiles_interpolate_and_skip_missing),
+      cmocka_unit_test(drift_that_hits_both_leaves_the_ratio_alone),
+      cmocka_unit_test(halving_keeps_the_best_and_the_pinned),
+      cmocka_unit_test(hopeless_candidates_go_at_once),
+      cmocka_unit_test(ties_go_to_the_incumbent_then_to_the_smaller_key),
+      cmocka_unit_test(budgets_are_shared_and_run_out),
+      cmocka_unit_test(rounds_start_elsewhere_and_visit_each_once),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,401 @@
+#include "problem_data.h"
+
+#include <string.h>
+
+#include "alloc.h"
+#include "bitplane.h"
+#include "host.h"
+#include "reference.h"
+#include "status.h"
+
+/* Bytes before and after y. */
+enum { CANARY = 1024 };
+
+const char *apq__data_kind_name(apq__data_kind kind) {
+  static const char *const names[APQ__DATA_KIND_COUNT] = {"random", "ones", "sparse"};
+  return (unsigned)kind < APQ__DATA_KIND_COUNT ? names[kind] : "?";
+}
+
+/* ---- host ---- */
+
+static void make_codes(uint8_t *codes, int64_t count, int bits, apq__data_kind kind,
+                       uint64_t *seed) {
+  uint8_t mask = (uint8_t)((1 << bits) - 1);
+  if (kind == APQ__DATA_ONES) {
+    memset(codes, mask, (size_t)count);
+    return;
+  }
+  for (int64_t i = 0; i < count; i += 8) {
+    uint64_t word = apq__random(seed);
+    for (int64_t j = i; j < i + 8 && j < count; j++, word >>= 8) codes[j] = (uint8_t)word & mask;
+  }
+  if (kind == APQ__DATA_RANDOM) return;
+  for (int64_t i = 0; i < count; i += 16) {
+    uint64_t word = apq__random(seed);
+    for (int64_t j = i; j < i + 16 && j < count; j++, word >>= 4)
+      if (word & 15) codes[j] = 0;
+  }
+}
+
+static int32_t *make_sums(const uint8_t *codes, int64_t rows, int64_t k) {
+  int32_t *sums = apq__calloc((size_t)rows, sizeof *sums);
+  if (!sums) return NULL;
+  for (int64_t row = 0; row < rows; row++) {
+    uint32_t sum = 0;
+    for (int64_t i = 0; i < k; i++) sum += codes[row * k + i];
+    sums[row] = (int32_t)sum;
+  }
+  return sums;
+}
+
+static int32_t *make_zeros(int64_t rows, int bits, uint64_t *seed) {
+  int32_t *zeros = apq__calloc((size_t)rows, sizeof *zeros);
+  for (int64_t row = 0; zeros && row < rows; row++)
+    zeros[row] = (int32_t)(apq__random(seed) % (1u << bits));
+  return zeros;
+}
+
+/* Between 2^-10 and 2^-8 with full mantissas of both signs of rounding; bias about as large as
+ * results are. */
+static float *make_floats(int64_t rows, float scale, float offset, uint64_t *seed) {
+  float *values = apq__calloc((size_t)rows, sizeof *values);
+  for (int64_t row = 0; values && row < rows; row++)
+    values[row] = offset + scale * (float)(apq__random(seed) >> 40) / 16777216.0f;
+  return values;
+}
+
+apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, apq_error *error) {
+  const apq__problem *problem = &spec->problem;
+  int64_t m = problem->m, n = problem->n, k = problem->k;
+  uint64_t seed = spec->seed;
+  *out = (apq__host_data){0};
+  out->spec = *spec;
+  out->w = apq__format_affine(spec->w_format, problem->p);
+  out->a = apq__format_affine(spec->a_format, problem->q);
+  out->w_codes = apq__alloc((size_t)(n * k));
+  out->a_codes = apq__alloc((size_t)(m * k));
+  if (!out->w_codes || !out->a_codes) goto no_memory;
+  make_codes(out->w_codes, n * k, problem->p, spec->kind, &seed);
+  make_codes(out->a_codes, m * k, problem->q, spec->kind, &seed);
+  out->w_sum = make_sums(out->w_codes, n, k);
+  out->a_sum = make_sums(out->a_codes, m, k);
+  if (!out->w_sum || !out->a_sum) goto no_memory;
+  if (spec->w_zeros && !(out->w_zero = make_zeros(n, problem->p, &seed))) goto no_memory;
+  if (spec->a_zeros && !(out->a_zero = make_zeros(m, problem->q, &seed))) goto no_memory;
+  if (spec->w_scales && !(out->w_scale = make_floats(n, 0.003f, 0.001f, &seed))) goto no_memory;
+  if (spec->a_scales && !(out->a_scale = make_floats(m, 0.003f, 0.001f, &seed))) goto no_memory;
+  if (spec->bias && !(out->bias = make_floats(n, 2.0f, -1.0f, &seed))) goto no_memory;
+  return APQ_OK;
+
+no_memory:
+  apq__host_data_free(out);
+  return apq__fail(error, APQ_OUT_OF_MEMORY, "verify", "no memory for operands of %lldx%lldx%lld",
+                   (long long)m, (long long)n, (long long)k);
+}
+
+void apq__host_data_free(apq__host_data *data) {
+  if (!data) return;
+  apq__free(data->w_codes);
+  apq__free(data->a_codes);
+  apq__free(data->w_sum);
+  apq__free(data->a_sum);
+  apq__free(data->w_zero);
+  apq__free(data->a_zero);
+  apq__free(data->w_scale);
+  apq__free(data->a_scale);
+  apq__free(data->bias);
+  *data = (apq__host_data){0};
+}
+
+/* Some rows of one operand, contiguous. */
+typedef struct gathered {
+  uint8_t *codes;
+  int32_t *sums, *zeros;
+  float *scales, *bias;
+} gathered;
+
+static void gathered_free(gathered *part) {
+  apq__free(part->codes);
+  apq__free(part->sums);
+  apq__free(part->zeros);
+  apq__free(part->scales);
+  apq__free(part->bias);
+}
+
+static void *gather(const void *from, size_t width, const int *rows, int count, int *failed) {
+  if (!from) return NULL;
+  char *to = apq__alloc((size_t)count * width);
+  if (!to) {
+    *failed = 1;
+    return NULL;
+  }
+  for (int i = 0; i < count; i++)
+    memcpy(to + (size_t)i * width, (const char *)from + (size_t)rows[i] * width, width);
+  return to;
+}
+
+apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, int row_count,
+                                 const int *columns, int column_count, void *y, apq_error *error) {
+  const apq__problem *problem = &data->spec.problem;
+  size_t k = (size_t)problem->k;
+  gathered a = {0}, w = {0};
+  int failed = 0;
+  if (!rows) row_count = problem->m;
+  if (!columns) column_count = problem->n;
+  if (rows) {
+    a.codes = gather(data->a_codes, k, rows, row_count, &failed);
+    a.sums = gather(data->a_sum, sizeof(int32_t), rows, row_count, &failed);
+    a.zeros = gather(data->a_zero, sizeof(int32_t), rows, row_count, &failed);
+    a.scales = gather(data->a_scale, sizeof(float), rows, row_count, &failed);
+  }
+  if (columns) {
+    w.codes = gather(data->w_codes, k, columns, column_count, &failed);
+    w.sums = gather(data->w_sum, sizeof(int32_t), columns, column_count, &failed);
+    w.zeros = gather(data->w_zero, sizeof(int32_t), columns, column_count, &failed);
+    w.scales = gather(data->w_scale, sizeof(float), columns, column_count, &failed);
+    w.bias = gather(data->bias, sizeof(float), columns, column_count, &failed);
+  }
+  int32_t *d = apq__alloc((size_t)row_count * (size_t)column_count * sizeof *d);
+  apq_status status = APQ_OK;
+  if (failed || !d) {
+    status = apq__fail(error, APQ_OUT_OF_MEMORY, "verify",
+                       "no memory for %d x %d reference results", row_count, column_count);
+    goto cleanup;
+  }
+  apq__operand a_operand = {data->a.alpha, data->a.zero, rows ? a.zeros : data->a_zero,
+                            rows ? a.sums : data->a_sum, rows ? a.scales : data->a_scale};
+  apq__operand w_operand = {data->w.alpha, data->w.zero, columns ? w.zeros : data->w_zero,
+                            columns ? w.sums : data->w_sum, columns ? w.scales : data->w_scale};
+  apq__reference_product(rows ? a.codes : data->a_codes, problem->k,
+                         columns ? w.codes : data->w_codes, problem->k, row_count, column_count,
+                         problem->k, d);
+  apq__reference_epilogue(d, row_count, column_count, problem->k, &w_operand, &a_operand,
+                          columns ? w.bias : data->bias, problem->out, y, column_count);
+cleanup:
+  apq__free(d);
+  gathered_free(&a);
+  gathered_free(&w);
+  return status;
+}
+
+/* ---- device ---- */
+
+static apq_status upload(apq__device *device, const void *from, size_t bytes, void **to,
+                         apq_error *error) {
+  if (!from) return APQ_OK;
+  apq_status status = device->ops->alloc(device, bytes, to, error);
+  if (status == APQ_OK) status = device->ops->to_device(device, *to, from, bytes, error);
+  return status;
+}
+
+/* Packs an operand on the host in one form and uploads it. */
+static apq_status upload_packed(apq__device *device, const uint8_t *codes, int64_t rows, int64_t k,
+                                int bits, int form, void **to, size_t *bytes, apq_error *error) {
+  *bytes = (size_t)(form == APQ__FORM_BYTES ? rows * apq__byte_row_bytes(k)
+                                            : apq__planes_bytes(rows, k, bits));
+  uint8_t *packed = apq__alloc(*bytes);
+  if (!packed)
+    return apq__fail(error, APQ_OUT_OF_MEMORY, "verify", "no memory for %zu packed bytes", *bytes);
+  if (form == APQ__FORM_BYTES)
+    apq__pack_bytes(codes, k, rows, k, packed, NULL);
+  else
+    apq__pack_planes(codes, k, rows, k, bits, packed, NULL);
+  apq_status status = upload(device, packed, *bytes, to, error);
+  apq__free(packed);
+  return status;
+}
+
+static void fill_args(apq__device_data *data, const apq__host_data *host) {
+  apq_gemm_args *args = &data->args;
+  args->w_sum = data->w_sum;
+  args->a_sum = data->a_sum;
+  args->w_zero = data->w_zero;
+  args->a_zero = data->a_zero;
+  args->w_scale = data->w_scale;
+  args->a_scale = data->a_scale;
+  args->bias = data->bias;
+  args->ldy = data->ldy;
+  args->m = data->problem.m;
+  args->n = data->problem.n;
+  args->k = data->problem.k;
+  args->row_bytes = (int)apq__plane_row_bytes(data->problem.k);
+  args->alpha_w = host->w.alpha;
+  args->alpha_a = host->a.alpha;
+  args->zero_w = host->w.zero;
+  args->zero_a = host->a.zero;
+}
+
+apq_status apq__device_data_make(apq__device *device, const apq__host_data *host, int forms,
+                                 int64_t ldy, apq__device_data *out, apq_error *error) {
+  const apq__problem *problem = &host->spec.problem;
+  size_t m = (size_t)problem->m, n = (size_t)problem->n;
+  apq_status status;
+  *out = (apq__device_data){.device = device, .problem = *problem, .ldy = ldy};
+  out->y_bytes = ((m - 1) * (size_t)ldy + n) * apq__dtype_bytes(problem->out);
+  const struct {
+    const void *from;
+    size_t bytes;
+    void **to;
+  } arrays[] = {
+      {host->w_sum, n * 4, &out->w_sum},     {host->a_sum, m * 4, &out->a_sum},
+      {host->w_zero, n * 4, &out->w_zero},   {host->a_zero, m * 4, &out->a_zero},
+      {host->w_scale, n * 4, &out->w_scale}, {host->a_scale, m * 4, &out->a_scale},
+      {host->bias, n * 4, &out->bias},
+  };
+  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+    status = upload(device, arrays[i].from, arrays[i].bytes, arrays[i].to, error);
+    if (status != APQ_OK) goto cleanup;
+  }
+  status = upload_packed(device, host->w_codes, problem->n, problem->k, problem->p,
+                         APQ__FORM_PLANES, &out->w, &out->w_bytes, error);
+  if (status == APQ_OK && (forms & APQ__FORM_PLANES))
+    status = upload_packed(device, host->a_codes, problem->m, problem->k, problem->q,
+                           APQ__FORM_PLANES, &out->a_planes, &out->a_planes_bytes, error);
+  if (status == APQ_OK && (forms & APQ__FORM_BYTES))
+    status = upload_packed(device, host->a_codes, problem->m, problem->k, problem->q,
+                           APQ__FORM_BYTES, &out->a_bytes, &out->a_bytes_bytes, error);
+  if (status == APQ_OK)
+    status = device->ops->alloc(device, out->y_bytes + 2 * CANARY, &out->y_block, error);
+  if (status == APQ_OK) fill_args(out, host);
+cleanup:
+  if (status != APQ_OK) apq__device_data_free(out);
+  return status;
+}
+
+void apq__device_data_free(apq__device_data *data) {
+  if (!data || !data->device) return;
+  void *blocks[] = {data->w,       data->a_planes, data->a_bytes, data->w_sum,
+                    data->a_sum,   data->w_zero,   data->a_zero,  data->w_scale,
+                    data->a_scale, data->bias,     data->y_block, data->workspace};
+  for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
+    if (blocks[i]) data->device->ops->release(data->device, blocks[i]);
+  *data = (apq__device_data){0};
+}
+
+void *apq__device_data_y(const apq__device_data *data) {
+  return (char *)data->y_block + CANARY;
+}
+
+apq_status apq__device_data_poison(apq__device_data *data, apq_error *error) {
+  return data->device->ops->fill(data->device, data->y_block, APQ__POISON,
+                                 data->y_bytes + 2 * CANARY, NULL, error);
+}
+
+/* First byte that is not poison, or -1. */
+static int64_t first_touched(const unsigned char *bytes, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (bytes[i] != APQ__POISON) return (int64_t)i;
+  return -1;
+}
+
+static apq_status check_canaries(apq__device_data *data, apq_error *error) {
+  unsigned char canary[CANARY];
+  for (int after = 0; after < 2; after++) {
+    size_t offset = after ? CANARY + data->y_bytes : 0;
+    apq_status status = data->device->ops->to_host(data->device, canary,
+                                                   (char *)data->y_block + offset, CANARY, error);
+    if (status != APQ_OK) return status;
+    int64_t at = first_touched(canary, CANARY);
+    if (at >= 0)
+      return apq__fail(error, APQ_MISMATCH, "verify", "wrote %lld bytes %s the result matrix",
+                       (long long)(after ? at + 1 : CANARY - at), after ? "past" : "before");
+  }
+  return APQ_OK;
+}
+
+apq_status apq__device_data_fetch(apq__device_data *data, void *y, apq_error *error) {
+  apq_status status = check_canaries(data, error);
+  if (status != APQ_OK) return status;
+  status =
+      data->device->ops->to_host(data->device, y, apq__device_data_y(data), data->y_bytes, error);
+  size_t element = apq__dtype_bytes(data->problem.out);
+  size_t gap = (size_t)(data->ldy - data->problem.n) * element, pitch = (size_t)data->ldy * element;
+  for (int row = 0; status == APQ_OK && gap > 0 && row + 1 < data->problem.m; row++) {
+    int64_t at = first_touched((const unsigned char *)y + (size_t)(row + 1) * pitch - gap, gap);
+    if (at >= 0)
+      status = apq__fail(error, APQ_MISMATCH, "verify",
+                         "wrote between rows: %lld bytes past the end of row %d", (long long)at + 1,
+                         row);
+  }
+  return status;
+}
+
+/* ---- kernels ---- */
+
+apq_status apq__test_kernel_load(apq__device *device, const apq__config *config, const void *image,
+                                 size_t size, apq__test_kernel *out, apq_error *error) {
+  const char *name = apq__config_get(config, "family");
+  const apq__family *family = name ? apq__family_find(name) : NULL;
+  *out = (apq__test_kernel){.device = device, .config = *config};
+  if (!family)
+    return apq__fail(error, APQ_NOT_FOUND, "load", "no kernel family \"%s\"", name ? name : "");
+  out->is_product = apq__family_is_product(family);
+  out->wants_bytes = apq__family_wants_bytes(family);
+  apq__shape shape;
+  apq_status status = apq__config_limits(config, NULL, &device->target, &shape, error);
+  if (status != APQ_OK) return status;
+  out->smem_bytes = shape.smem_bytes;
+  char kernel_name[APQ__WORD_MAX + 8];
+  status = device->ops->load(device, image, size, &out->module, error);
+  if (status == APQ_OK)
+    status = device->ops->kernel(device, out->module, apq__kernel_name(config, kernel_name),
+                                 shape.smem_bytes, &out->kernel, &out->info, error);
+  if (status != APQ_OK) apq__test_kernel_unload(out);
+  return status;
+}
+
+void apq__test_kernel_unload(apq__test_kernel *loaded) {
+  if (!loaded || !loaded->device) return;
+  if (loaded->module) loaded->device->ops->unload(loaded->device, loaded->module);
+  *loaded = (apq__test_kernel){0};
+}
+
+static apq_status grow_workspace(apq__device_data *data, size_t bytes, apq_error *error) {
+  if (bytes <= data->workspace_bytes) return APQ_OK;
+  if (data->workspace) data->device->ops->release(data->device, data->workspace);
+  data->workspace = NULL;
+  data->workspace_bytes = 0;
+  apq_status status = data->device->ops->alloc(data->device, bytes, &data->workspace, error);
+  if (status != APQ_OK) return status;
+  data->workspace_bytes = bytes;
+  /* Partial sums must not be taken for zeros. */
+  return data->device->ops->fill(data->device, data->workspace, APQ__POISON, bytes, NULL, error);
+}
+
+apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *data,
+                              apq__prepared *out, apq_error *error) {
+  apq__shape shape;
+  *out = (apq__prepared){.loaded = loaded, .data = data};
+  apq_status status =
+      apq__config_limits(&loaded->config, &data->problem, &loaded->device->target, &shape, error);
+  if (status == APQ_OK) status = grow_workspace(data, shape.workspace_bytes, error);
+  if (status != APQ_OK) return status;
+  out->launch.kernel = loaded->kernel;
+  memcpy(out->launch.grid, shape.grid, sizeof shape.grid);
+  out->launch.threads = shape.threads;
+  out->launch.smem_bytes = shape.smem_bytes;
+  out->launch.args_size = sizeof out->args;
+  out->args = data->args;
+  if (shape.workspace_bytes > 0) out->args.partial = data->workspace;
+  if (shape.ticket_bytes > 0) {
+    out->ticket_bytes = shape.ticket_bytes;
+    out->tickets = (char *)data->workspace + shape.workspace_bytes - shape.ticket_bytes;
+    out->args.tickets = out->tickets;
+  }
+  return APQ_OK;
+}
+
+apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const void *a, void *y,
+                                void *stream, apq_error *error) {
+  apq__device_data *data = prepared->data;
+  apq__device *device = data->device;
+  apq_status status = APQ_OK;
+  prepared->args.w = w ? w : data->w;
+  prepared->args.a = a ? a : prepared->loaded->wants_bytes ? data->a_bytes : data->a_planes;
+  prepared->args.y = y ? y : apq__device_data_y(data);
+  prepared->launch.args = &prepared->args;
+  if (prepared->tickets)
+    status = device->ops->fill(device, prepared->tickets, 0, prepared->ticket_bytes, stream, error);
+  if (status == APQ_OK) status = device->ops->launch(device, &prepared->launch, stream, error);
+  return status;
+}

@@ -1,0 +1,118 @@
+/* Operands of one problem, on the host and on a device: what verification compares, and what
+ * measuring and benchmarks run on. */
+#ifndef APQ_PROBLEM_DATA_H
+#define APQ_PROBLEM_DATA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "apq.h"
+#include "config.h"
+#include "device.h"
+#include "format.h"
+#include "generator.h"
+#include "kernel_abi.h"
+
+/* How the codes of both operands are chosen. */
+typedef enum apq__data_kind {
+  APQ__DATA_RANDOM,
+  APQ__DATA_ONES,   /* every bit set: the largest sums */
+  APQ__DATA_SPARSE, /* one code in sixteen is not zero */
+  APQ__DATA_KIND_COUNT
+} apq__data_kind;
+const char *apq__data_kind_name(apq__data_kind kind);
+
+typedef struct apq__data_spec {
+  apq__problem problem;
+  apq__data_kind kind;
+  apq_format w_format, a_format;
+  int w_zeros, a_zeros;   /* 1: random zero points for each row (format UINT) */
+  int w_scales, a_scales; /* 1: random scales for each row; must be 0 when the output is I32 */
+  int bias;               /* the same */
+  uint64_t seed;
+} apq__data_spec;
+
+/* Host side.  Arrays are NULL where the spec has none. */
+typedef struct apq__host_data {
+  apq__data_spec spec;
+  apq__affine w, a;
+  uint8_t *w_codes, *a_codes; /* [n][k], [m][k] */
+  int32_t *w_sum, *a_sum;     /* [n], [m] */
+  int32_t *w_zero, *a_zero;
+  float *w_scale, *a_scale;
+  float *bias; /* [n] */
+} apq__host_data;
+
+apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, apq_error *error);
+void apq__host_data_free(apq__host_data *data);
+
+/* The reference's y for `row_count` rows and `column_count` columns of the product, in the output
+ * type, [row][column]; NULL lists mean all, in order, with the counts ignored. */
+apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, int row_count,
+                                 const int *columns, int column_count, void *y, apq_error *error);
+
+/* Device side: the operands packed, results, and workspace grown as kernels need it. */
+typedef struct apq__device_data {
+  apq__device *device;
+  apq__problem problem;
+  void *w, *a_planes, *a_bytes; /* a form not asked for is NULL */
+  size_t w_bytes, a_planes_bytes, a_bytes_bytes;
+  void *w_sum, *a_sum, *w_zero, *a_zero, *w_scale, *a_scale, *bias;
+  void *y_block; /* y between two canaries */
+  int64_t ldy;
+  size_t y_bytes; /* from the first to the last row's end, gaps between rows included */
+  void *workspace;
+  size_t workspace_bytes;
+  apq_gemm_args args; /* but w, a, y, partial, tickets */
+} apq__device_data;
+
+/* Which forms of the activations to upload. */
+enum { APQ__FORM_PLANES = 1, APQ__FORM_BYTES = 2 };
+
+/* Uploads.  `ldy` at least n. */
+apq_status apq__device_data_make(apq__device *device, const apq__host_data *host, int forms,
+                                 int64_t ldy, apq__device_data *out, apq_error *error);
+void apq__device_data_free(apq__device_data *data);
+
+/* Sets y, the gaps between its rows and both canaries to a pattern no result is made of. */
+apq_status apq__device_data_poison(apq__device_data *data, apq_error *error);
+/* Copies y into `y` (y_bytes) and checks canaries and, unless ldy is n, gaps: MISMATCH says where
+ * something was written. */
+apq_status apq__device_data_fetch(apq__device_data *data, void *y, apq_error *error);
+/* What poison is made of; canaries of other buffers are made of it too. */
+enum { APQ__POISON = 0xcb };
+/* Device address of y. */
+void *apq__device_data_y(const apq__device_data *data);
+
+/* A kernel under test, loaded on a device. */
+typedef struct apq__test_kernel {
+  apq__device *device;
+  apq__config config;
+  apq__module *module;
+  apq__kernel *kernel;
+  apq__kernel_info info;
+  unsigned smem_bytes;
+  int is_product, wants_bytes; /* of its family */
+} apq__test_kernel;
+apq_status apq__test_kernel_load(apq__device *device, const apq__config *config, const void *image,
+                                 size_t size, apq__test_kernel *out, apq_error *error);
+void apq__test_kernel_unload(apq__test_kernel *loaded);
+
+/* A kernel made ready for the problem of `data`. */
+typedef struct apq__prepared {
+  const apq__test_kernel *loaded;
+  apq__device_data *data;
+  apq__launch launch; /* args point to `args` below: not to be copied */
+  apq_gemm_args args;
+  void *tickets; /* zeroed before each launch; NULL when there are none */
+  size_t ticket_bytes;
+} apq__prepared;
+/* Grows the workspace; the workspace of kernels prepared before moves with it, so prepare again
+ * after another was prepared.  INFEASIBLE when the config cannot do this problem. */
+apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *data,
+                              apq__prepared *out, apq_error *error);
+/* Queues one product with these operands (NULL: the data's own): zeroes tickets, launches. */
+apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const void *a, void *y,
+                                void *stream, apq_error *error);
+
+#endif

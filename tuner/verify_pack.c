@@ -1,0 +1,221 @@
+#include "verify_pack.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "bitplane.h"
+#include "generator.h"
+#include "host.h"
+#include "problem_data.h"
+#include "reference.h"
+#include "status.h"
+
+enum { ROWS = 7, CANARY = 256 };
+
+typedef struct pack_case {
+  apq_dtype source;
+  int bits, bytes; /* bytes: the byte form rather than planes */
+  int k, gap;      /* gap: ldx - k */
+  apq_format format;
+  uint64_t seed;
+} pack_case;
+
+/* Host side of one case: the rows, and what must come of them. */
+typedef struct pack_data {
+  void *x; /* [ROWS][k + gap] of the source type */
+  uint8_t *codes, *packed;
+  size_t x_bytes, packed_bytes;
+  int row_bytes;
+  int32_t sum[ROWS], zero[ROWS];
+  float scale[ROWS];
+} pack_data;
+
+/* Row kinds: ordinary, all zero, with infinities and NaN, tiny, huge, one-sided, halfway values. */
+static float make_value(int row, int64_t i, uint64_t *seed) {
+  float uniform = (float)(apq__random(seed) >> 40) / 16777216.0f - 0.5f;
+  switch (row) {
+  case 1:
+    return 0;
+  case 2:
+    return i % 5 == 0 ? INFINITY : i % 7 == 0 ? NAN : i % 11 == 0 ? -INFINITY : uniform;
+  case 3:
+    return uniform * 1e-30f;
+  case 4:
+    return uniform * 6e4f;
+  case 5:
+    return -fabsf(uniform) - 0.25f;
+  case 6:
+    return (float)(int)(uniform * 16) * 0.5f;
+  default:
+    return uniform;
+  }
+}
+
+static void pack_data_free(pack_data *data) {
+  apq__free(data->x);
+  apq__free(data->codes);
+  apq__free(data->packed);
+}
+
+static void quantize_row(const pack_case *c, pack_data *data, int row, float *scratch,
+                         uint64_t *seed) {
+  int64_t first = (int64_t)row * (c->k + c->gap);
+  uint8_t *codes = data->codes + (int64_t)row * c->k;
+  for (int64_t i = 0; i < c->k; i++) {
+    if (c->source == APQ_DTYPE_CODES8) {
+      codes[i] = (uint8_t)(apq__random(seed) & ((1u << c->bits) - 1));
+      ((uint8_t *)data->x)[first + i] = codes[i];
+      continue;
+    }
+    apq__store_float(data->x, c->source, first + i, make_value(row, i, seed));
+    scratch[i] = apq__load_float(data->x, c->source, first + i);
+  }
+  if (c->source != APQ_DTYPE_CODES8)
+    apq__reference_quantize(scratch, c->k, c->bits, c->format, codes, &data->scale[row],
+                            &data->zero[row]);
+}
+
+static apq_status pack_data_make(const pack_case *c, pack_data *out, apq_error *error) {
+  uint64_t seed = c->seed;
+  *out = (pack_data){0};
+  out->x_bytes = (size_t)ROWS * (size_t)(c->k + c->gap) * apq__dtype_bytes(c->source);
+  out->row_bytes = (int)(c->bytes ? apq__byte_row_bytes(c->k) : apq__plane_row_bytes(c->k));
+  out->packed_bytes = (size_t)out->row_bytes * ROWS * (size_t)(c->bytes ? 1 : c->bits);
+  out->x = apq__calloc(1, out->x_bytes);
+  out->codes = apq__alloc((size_t)ROWS * (size_t)c->k);
+  out->packed = apq__alloc(out->packed_bytes);
+  float *scratch = apq__alloc((size_t)c->k * sizeof *scratch);
+  if (!out->x || !out->codes || !out->packed || !scratch) {
+    apq__free(scratch);
+    pack_data_free(out);
+    return apq__fail(error, APQ_OUT_OF_MEMORY, "verify", "no memory for rows of %d", c->k);
+  }
+  for (int row = 0; row < ROWS; row++) quantize_row(c, out, row, scratch, &seed);
+  apq__free(scratch);
+  if (c->bytes)
+    apq__pack_bytes(out->codes, c->k, ROWS, c->k, out->packed, out->sum);
+  else
+    apq__pack_planes(out->codes, c->k, ROWS, c->k, c->bits, out->packed, out->sum);
+  return APQ_OK;
+}
+
+static apq_status differs(const pack_case *c, const char *what, int64_t at, apq_error *error) {
+  return apq__fail(
+      error, APQ_MISMATCH, "verify", "pack %d rows of %d, %s %s, %d bits: %s differs at %lld", ROWS,
+      c->k, apq_dtype_name(c->source), apq_format_name(c->format), c->bits, what, (long long)at);
+}
+
+static apq_status compare_bytes(const pack_case *c, const char *what, const void *got,
+                                const void *expected, size_t bytes, size_t width,
+                                apq_error *error) {
+  for (size_t at = 0; at < bytes; at += width)
+    if (memcmp((const char *)got + at, (const char *)expected + at, width) != 0)
+      return differs(c, what, (int64_t)(at / width), error);
+  return APQ_OK;
+}
+
+/* One device buffer of results between canaries. */
+typedef struct result_buffer {
+  const char *name;
+  const void *expected;
+  size_t bytes, width;
+  void *block;
+} result_buffer;
+
+static apq_status check_result(apq__device *device, const pack_case *c, const result_buffer *result,
+                               apq_error *error) {
+  size_t whole = result->bytes + 2 * CANARY;
+  unsigned char *got = apq__alloc(whole);
+  if (!got) return apq__fail(error, APQ_OUT_OF_MEMORY, "verify", "no memory for %zu bytes", whole);
+  apq_status status = device->ops->to_host(device, got, result->block, whole, error);
+  if (status == APQ_OK)
+    status = compare_bytes(c, result->name, got + CANARY, result->expected, result->bytes,
+                           result->width, error);
+  for (size_t i = 0; status == APQ_OK && i < whole; i++) {
+    if (i == CANARY) i += result->bytes;
+    if (got[i] != APQ__POISON) status = differs(c, "a canary", (int64_t)i - CANARY, error);
+  }
+  apq__free(got);
+  return status;
+}
+
+static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c,
+                              apq__verify_report *report, apq_error *error) {
+  enum { RESULTS = 4 };
+  apq__device *device = kernel->device;
+  const apq__device_ops *ops = device->ops;
+  pack_data data;
+  void *x = NULL;
+  apq_status status = pack_data_make(c, &data, error);
+  if (status != APQ_OK) return status;
+  result_buffer results[RESULTS] = {
+      {c->bytes ? "bytes" : "planes", data.packed, data.packed_bytes, 1, NULL},
+      {"sum", data.sum, sizeof data.sum, 4, NULL},
+      {"scale", data.scale, sizeof data.scale, 4, NULL},
+      {"zero point", data.zero, sizeof data.zero, 4, NULL},
+  };
+  int count = c->source == APQ_DTYPE_CODES8 ? 2 : RESULTS;
+  status = ops->alloc(device, data.x_bytes, &x, error);
+  if (status == APQ_OK) status = ops->to_device(device, x, data.x, data.x_bytes, error);
+  for (int i = 0; status == APQ_OK && i < count; i++) {
+    size_t whole = results[i].bytes + 2 * CANARY;
+    status = ops->alloc(device, whole, &results[i].block, error);
+    if (status == APQ_OK)
+      status = ops->fill(device, results[i].block, APQ__POISON, whole, NULL, error);
+  }
+  if (status != APQ_OK) goto cleanup;
+
+  apq_pack_args args = {.x = x,
+                        .out = (char *)results[0].block + CANARY,
+                        .sum = (int *)((char *)results[1].block + CANARY),
+                        .ldx = (long long)c->k + c->gap,
+                        .rows = ROWS,
+                        .k = c->k,
+                        .row_bytes = data.row_bytes,
+                        .format = (int)c->format};
+  if (count == RESULTS) {
+    args.scale = (float *)((char *)results[2].block + CANARY);
+    args.zero = (int *)((char *)results[3].block + CANARY);
+  }
+  apq__problem problem = {c->bits, c->bits, ROWS, 1, c->k, APQ_DTYPE_F32};
+  apq__shape shape;
+  status = apq__config_limits(&kernel->config, &problem, &device->target, &shape, error);
+  if (status != APQ_OK) goto cleanup;
+  apq__launch launch = {kernel->kernel, {shape.grid[0], shape.grid[1], shape.grid[2]},
+                        shape.threads,  shape.smem_bytes,
+                        &args,          sizeof args};
+  status = ops->launch(device, &launch, NULL, error);
+  if (status == APQ_OK) status = ops->synchronize(device, NULL, error);
+  for (int i = 0; status == APQ_OK && i < count; i++)
+    status = check_result(device, c, &results[i], error);
+  report->products++;
+  report->outputs += (long long)ROWS * c->k;
+cleanup:
+  if (x) ops->release(device, x);
+  for (int i = 0; i < RESULTS; i++)
+    if (results[i].block) ops->release(device, results[i].block);
+  pack_data_free(&data);
+  return status;
+}
+
+apq_status apq__verify_pack(const apq__test_kernel *kernel, uint64_t seed,
+                            apq__verify_report *report, apq_error *error) {
+  static const int lengths[] = {1, 31, 127, 128, 129, 1000, 4100};
+  pack_case c = {.bits = apq__config_int(&kernel->config, "q", 8),
+                 .bytes = apq__config_is(&kernel->config, "form", "bytes")};
+  const char *source = apq__config_get(&kernel->config, "src");
+  if (!source || !apq__dtype_parse(source, &c.source))
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "verify", "the config has no source type");
+  int formats = c.source == APQ_DTYPE_CODES8 ? 1 : APQ_FORMAT_COUNT;
+  int count = (int)(sizeof lengths / sizeof lengths[0]);
+  apq_status status = APQ_OK;
+  for (int i = 0; status == APQ_OK && i < count * formats; i++) {
+    c.k = lengths[i % count];
+    c.gap = i % 3 * 5;
+    c.format = (apq_format)(i / count);
+    c.seed = seed + (uint64_t)i;
+    status = verify_case(kernel, &c, report, error);
+  }
+  return status;
+}
