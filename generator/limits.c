@@ -25,9 +25,9 @@ static apq_status first_refusal(const refusal *rows, int count, apq_error *error
  * loop state (about 36 in compiled kernels). */
 static int estimate_registers(const apq__gemm_knobs *g) {
   int fragments = !g->is_bytes ? g->x_fragments * 8 + g->y_fragments * 4
-                  : g->swap    ? 2 * g->x_fragments * (g->p > 4 ? 10 : 6) + g->y_fragments * 4
+                  : g->swap    ? 2 * g->x_fragments * (g->p > 4 ? 10 : 6) + g->y_fragments * 2
                                : g->y_fragments * (g->p > 4 ? 10 : 6) + g->x_fragments * 4;
-  return g->x_fragments * g->y_fragments * 4 + fragments + g->copies + 20;
+  return g->x_fragments * g->y_fragments * 4 + fragments + g->copies + 14;
 }
 
 /* k stages that one split at least would have to share. */

@@ -7,8 +7,10 @@
 --   problem  m, n, k, p, q, out
 --   device   name, arch, cc, emulated, sm_count, smem_per_block, smem_per_sm, regs_per_sm, threads_per_sm,
 --            blocks_per_sm, l2_bytes, mem_bytes, and whether it has b1_and, b1_xor, u8 products in hardware
--- that returns true to keep the candidate.  What a device cannot build at all (shared memory, registers, shapes of
--- the instruction) needs no constraint here: the static limits of the generator remove it, and are part of the report.
+-- that returns true to keep the candidate.  It must depend on these alone.  Put constraints that read few knobs first:
+-- all combinations that differ in other knobs only are then skipped at once, so lists may be long.  What a device cannot
+-- build at all (shared memory, registers, shapes of the instruction) needs no constraint here: the static limits of the
+-- generator remove it, and are part of the report of `apq-tune space bmma`.
 
 local function blocks(config, problem)
   local rows = (problem.m + config.tile_m - 1) // config.tile_m

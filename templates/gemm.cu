@@ -92,14 +92,18 @@ APQ_FUNCTION int apq_share_tile(const apq_gemm_args *args, int m0, int n0) {
       apq_stg32(args->partial + ((long long)SPLIT * args->m + m0 + m) * args->n + n0 + n,
                 apq_lds32(4 * (m * TILE_PITCH + n)));
   }
-  apq_threadfence();
+  /* One thread speaks for the block: what the others stored before the barrier is covered by its
+   * fence, and what it sees after the ticket they may read after the next barrier. */
   apq_syncthreads();
-  if (apq_thread() == 0)
-    apq_sts32(TICKET_AT,
-              apq_atomic_increment(args->tickets + (m0 / TILE_M * apq_grid_y() + n0 / TILE_N)));
+  if (apq_thread() == 0) {
+    apq_threadfence();
+    apq_u32 ticket =
+        apq_atomic_increment(args->tickets + (m0 / TILE_M * apq_grid_y() + n0 / TILE_N));
+    apq_threadfence();
+    apq_sts32(TICKET_AT, ticket);
+  }
   apq_syncthreads();
   int is_last = apq_lds32(TICKET_AT) == SPLIT_K - 1;
-  apq_threadfence();
   return is_last;
 }
 #endif
@@ -125,18 +129,19 @@ APQ_FUNCTION void apq_tile_sums(const apq_gemm_args *args, int m0, int n0, int m
 #endif
 }
 
-/* Tokens m, m + step, ... of a thread's eight channels from n on. */
-APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, int n, int wide,
-                                   const apq_edge column[8]) {
+/* Tokens m, m + step, ... of a thread's eight channels from n on.  `is_whole` is a constant: the
+ * tile lies inside the matrix, in whole 16-byte stores, and so no step branches. */
+APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, int n, int is_whole,
+                                   int is_wide, const apq_edge column[8]) {
   APQ_UNROLL_4
   for (int m = apq_thread() / (TILE_N / 8); m < TILE_M; m += THREADS / (TILE_N / 8)) {
-    apq_edge row = apq_get_edge(EDGES_AT + m * EDGE_BYTES);
+    if (!is_whole && m0 + m >= args->m) continue;
+    apq_edge row = apq_get_edge(EDGES_AT + ROW_EDGE(m) * EDGE_BYTES);
     apq_u32 sum[8];
-    if (m0 + m >= args->m) continue;
     apq_tile_sums(args, m0, n0, m, n, sum);
     APQ_UNROLL
     for (int i = 0; i < 8; i++) sum[i] = apq_result(args, sum[i], &row, &column[i]);
-    apq_store_eight(args, m0 + m, n0 + n, wide, sum);
+    apq_store_eight(args, m0 + m, n0 + n, is_whole || is_wide, sum);
   }
 }
 
@@ -144,16 +149,15 @@ APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, in
  * thread keeps its channels over the tokens it writes, so those edges are read once. */
 APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, int m0, int n0) {
   int n = apq_thread() % (TILE_N / 8) * 8;
-  int is_wide = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0 &&
-                n0 + n + 8 <= args->n;
+  int is_aligned = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
   if (n0 + n >= args->n) return;
   apq_edge column[8];
   APQ_UNROLL
-  for (int i = 0; i < 8; i++) column[i] = apq_get_edge(EDGES_AT + (TILE_M + n + i) * EDGE_BYTES);
-  if (is_wide)
-    apq_store_column(args, m0, n0, n, 1, column);
+  for (int i = 0; i < 8; i++) column[i] = apq_get_edge(EDGES_AT + COLUMN_EDGE(n + i) * EDGE_BYTES);
+  if (is_aligned && m0 + TILE_M <= args->m && n0 + TILE_N <= args->n)
+    apq_store_column(args, m0, n0, n, 1, 1, column);
   else
-    apq_store_column(args, m0, n0, n, 0, column);
+    apq_store_column(args, m0, n0, n, 0, is_aligned && n0 + n + 8 <= args->n, column);
 }
 
 #else
@@ -171,8 +175,8 @@ APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane 
         int y = lane->y_first + 8 * yi + 2 * lane->quad + e % 2;
         int m = TILE_AT_M(x, y), n = TILE_AT_N(x, y);
         if (m0 + m >= args->m || n0 + n >= args->n) continue;
-        apq_edge row = apq_get_edge(EDGES_AT + m * EDGE_BYTES);
-        apq_edge column = apq_get_edge(EDGES_AT + (TILE_M + n) * EDGE_BYTES);
+        apq_edge row = apq_get_edge(EDGES_AT + ROW_EDGE(m) * EDGE_BYTES);
+        apq_edge column = apq_get_edge(EDGES_AT + COLUMN_EDGE(n) * EDGE_BYTES);
         apq_store_one(args, m0 + m, n0 + n,
                       apq_result(args, apq_sum(acc, xi, yi, e), &row, &column));
       }

@@ -46,6 +46,11 @@ APQ_FUNCTION apq_edge apq_load_column(const apq_gemm_args *args, int n) {
 #define EDGE_BYTES 16
 #endif
 
+/* Places of a row and of a column among the edges.  Lanes read every eighth column at once: these
+ * are neighbors. */
+#define ROW_EDGE(m)    (m)
+#define COLUMN_EDGE(n) (TILE_M + (n) % 8 * (TILE_N / 8) + (n) / 8)
+
 APQ_FUNCTION void apq_put_edge(int at, const apq_edge *edge) {
   apq_u32x4 words = {edge->zero, edge->rest, apq_float_bits(edge->scale),
                      apq_float_bits(edge->bias)};
@@ -86,7 +91,8 @@ APQ_FUNCTION void apq_put_edges(int at, const apq_edge edge[EDGES]) {
   APQ_UNROLL
   for (int e = 0; e < EDGES; e++) {
     int i = apq_thread() + e * THREADS;
-    if (i < TILE_M + TILE_N) apq_put_edge(at + i * EDGE_BYTES, &edge[e]);
+    int place = i < TILE_M ? ROW_EDGE(i) : COLUMN_EDGE(i - TILE_M);
+    if (i < TILE_M + TILE_N) apq_put_edge(at + place * EDGE_BYTES, &edge[e]);
   }
 }
 

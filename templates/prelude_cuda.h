@@ -1,6 +1,7 @@
 /* The hardware words of the templates on CUDA.  All inline PTX of the project is in this file.
  * prelude_emu.h gives the same words on the CPU.  Instruction semantics: PTX ISA 9.0, sections
- * named at each word. */
+ * named at each word.  The machine instructions named below are what NVRTC 13.0 makes of the word.
+ */
 
 #define APQ_WORD __device__ __forceinline__
 
@@ -31,7 +32,10 @@ APQ_WORD int apq_block_z(void) { return (int)blockIdx.z; }
 APQ_WORD int apq_grid_x(void) { return (int)gridDim.x; }
 APQ_WORD int apq_grid_y(void) { return (int)gridDim.y; }
 
-/* ---- shared memory: dynamic, addressed by byte offset ---- */
+/* ---- shared memory: dynamic, addressed by byte offset ----
+ * Offsets from the one array keep the addresses 32 bits wide, and each word is one LDS or STS, with
+ * constant parts of the offset in the instruction.  A 16-byte access is served a quarter of a warp
+ * at a time: eight lanes without a bank conflict are enough. */
 
 extern __shared__ __align__(128) apq_u8 apq_shared[];
 
@@ -40,7 +44,7 @@ APQ_WORD apq_u32x4 apq_lds128(int at) { return *(const apq_u32x4 *)(apq_shared +
 APQ_WORD void apq_sts16(int at, apq_u16 v) { *(apq_u16 *)(apq_shared + at) = v; }
 APQ_WORD void apq_sts32(int at, apq_u32 v) { *(apq_u32 *)(apq_shared + at) = v; }
 APQ_WORD void apq_sts128(int at, apq_u32x4 v) { *(apq_u32x4 *)(apq_shared + at) = v; }
-/* Adds to a shared 32-bit word; modulo 2^32. */
+/* Adds to a shared 32-bit word; modulo 2^32.  ATOMS.ADD without a result: no round trip. */
 APQ_WORD void apq_atomic_add_shared(int at, apq_u32 v) {
   atomicAdd((apq_u32 *)(apq_shared + at), v);
 }
@@ -68,21 +72,36 @@ APQ_WORD apq_u32x4 apq_ldg128(const void *p) {
   return r;
 }
 APQ_WORD float apq_ldg_f32(const float *p) { return __ldg(p); }
-/* Bypasses L1: for data that other blocks of this launch wrote. */
-APQ_WORD apq_u32 apq_ldg32_volatile(const void *p) { return *(const volatile apq_u32 *)p; }
+/* Bypasses L1: for data that other blocks of this launch wrote (PTX ld.relaxed).  A C volatile load
+ * would order against the whole system instead of this GPU. */
+APQ_WORD apq_u32 apq_ldg32_volatile(const void *p) {
+  apq_u32 v;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];"
+               : "=r"(v)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return v;
+}
 APQ_WORD void apq_stg8(void *p, apq_u8 v) { *(apq_u8 *)p = v; }
 APQ_WORD void apq_stg16(void *p, apq_u16 v) { *(apq_u16 *)p = v; }
 APQ_WORD void apq_stg32(void *p, apq_u32 v) { *(apq_u32 *)p = v; }
 APQ_WORD void apq_stg128(void *p, apq_u32x4 v) { *(apq_u32x4 *)p = v; }
-/* Adds 1 and returns the old value; device scope. */
+/* Adds 1 and returns the old value; device scope, relaxed. */
 APQ_WORD apq_u32 apq_atomic_increment(unsigned *p) { return atomicAdd(p, 1u); }
-APQ_WORD void apq_threadfence(void) { __threadfence(); }
+/* Orders accesses to global memory before it and after it, for the whole GPU (PTX fence).  To
+ * publish what a block wrote, the thread that takes the ticket fences between the block's barrier
+ * and the ticket; to read what others published, it fences after the ticket, before the next
+ * barrier.  __threadfence() would be the costlier sequentially consistent fence. */
+APQ_WORD void apq_threadfence(void) { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
 /* ---- asynchronous copies (PTX cp.async, sm_80+) ---- */
 
 /* 16 bytes from global to shared of which the first `valid` (0 or 16) are read and the others are
  * zero.  On sm_75 a plain load and store. Not visible before apq_cp_async_wait by the issuing
- * thread and a barrier for the others. */
+ * thread and a barrier for the others.  One LDGSTS.BYPASS.128: past L1 and registers, with
+ * a hint to fetch 128 bytes into L2.  Give `valid` as `condition ? 16 : 0`: it then becomes the
+ * instruction's predicate, while any other form costs arithmetic on the address.  `from` must be a
+ * legal address even when nothing is read. */
 APQ_WORD void apq_cp_async16(int at, const void *from, int valid) {
 #if APQ_CC >= 80
   apq_u32 shared = (apq_u32)__cvta_generic_to_shared(apq_shared) + (apq_u32)at;
@@ -127,6 +146,9 @@ APQ_WORD float apq_shuffle_xor_f32(float v, int mask) {
  *   d[0], d[1] row g, columns 2t, 2t+1               d[2], d[3] row g+8, the same columns
  * where a row or column is 8 words of 32 bits: 256 b1 or 32 u8 elements. */
 
+/* AND is one BMMA from sm_80 to sm_90a and a routine of eight IMMA and bit arithmetic from sm_100
+ * on; XOR is one BMMA up to sm_89 and two with counts on sm_90a.  u8 is one IMMA everywhere.  They
+ * are not volatile: the scheduler may move them. */
 #if APQ_CC >= 80
 APQ_WORD void apq_mma_b1_and(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
   asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
@@ -175,6 +197,7 @@ APQ_WORD float apq_int_to_float(int v) { return __int2float_rn(v); }
 APQ_WORD int apq_float_to_int(float v) { return __float2int_rn(v); }
 APQ_WORD float apq_mul(float a, float b) { return __fmul_rn(a, b); }
 APQ_WORD float apq_add(float a, float b) { return __fadd_rn(a, b); }
+/* A call of some twenty instructions: keep it out of inner loops. */
 APQ_WORD float apq_div(float a, float b) { return __fdiv_rn(a, b); }
 APQ_WORD float apq_abs(float a) { return fabsf(a); }
 APQ_WORD float apq_max(float a, float b) { return fmaxf(a, b); }

@@ -1,5 +1,6 @@
 #include "lua_host.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include <lualib.h>
 
 #include "alloc.h"
+#include "arena.h"
 #include "host.h"
 #include "space_builtin.h"
 #include "status.h"
@@ -18,27 +20,22 @@ enum {
   DEPTH_MAX = 8,      /* of tables in tables */
   NODES_MAX = 200000, /* values in all: shared tables are copied at each place */
   NAMES_MAX = 500,    /* in one table */
-  ARENA_BLOCK = 16384,
 };
-
-typedef struct arena_block {
-  struct arena_block *next;
-  size_t used, size;
-  _Alignas(16) char data[];
-} arena_block;
 
 struct apq__script {
   lua_State *L;
   char *file;
   const char *declare;
   apq__script_limits limits;
-  arena_block *arena;
+  apq__arena arena;
   apq__script_value root;
   int line;     /* of the declaration, 0 before it */
   int root_ref; /* registry reference of the declared table */
   int node_count;
   int view[APQ__SCRIPT_VIEW_COUNT];  /* registry references of the backing tables */
   int proxy[APQ__SCRIPT_VIEW_COUNT]; /* and of what predicates get */
+  int ranks;                         /* and of the table of the config's ranks */
+  int deepest;                       /* largest rank read in the filter call under way */
   size_t bytes;
   int64_t spent, call_end, all_end; /* instructions */
   double began, seconds;            /* of the call under way, and of all before it */
@@ -323,6 +320,7 @@ static int view_next(lua_State *L) {
 
 /* pairs(view) must not hand out the table behind it. */
 static int view_pairs(lua_State *L) {
+  script_of(L)->deepest = INT_MAX; /* it may read everything */
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_pushcclosure(L, view_next, 1);
   lua_pushvalue(L, 1);
@@ -330,7 +328,23 @@ static int view_pairs(lua_State *L) {
   return 3;
 }
 
-/* proxy -> (metatable.__index) backing -> (its metatable.__index) error. */
+/* Reading the config: the value, noting the rank of what is read. */
+static int config_index(lua_State *L) {
+  apq__script *script = script_of(L);
+  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNIL)
+    return luaL_error(L, "'config' has no field '%s'", luaL_tolstring(L, 2, NULL));
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(2));
+  int rank = (int)lua_tointeger(L, -1);
+  if (rank > script->deepest) script->deepest = rank;
+  lua_pop(L, 1);
+  return 1;
+}
+
+/* proxy -> (metatable.__index) backing -> (its metatable.__index) error; the config's proxy has a
+ * function of its own instead. */
 static void make_view(lua_State *L, apq__script *script, apq__script_view view) {
   lua_newtable(L); /* backing */
   lua_newtable(L);
@@ -342,6 +356,12 @@ static void make_view(lua_State *L, apq__script *script, apq__script_view view) 
   lua_newtable(L); /* proxy */
   lua_newtable(L);
   lua_pushvalue(L, -3);
+  if (view == APQ__SCRIPT_CONFIG) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    script->ranks = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcclosure(L, config_index, 2);
+  }
   lua_setfield(L, -2, "__index");
   lua_pushstring(L, view_names[view]);
   lua_pushcclosure(L, view_assigned, 1);
@@ -384,6 +404,12 @@ static int set_view_body(lua_State *L) {
     lua_rawset(L, -4); /* clearing a field while traversing is allowed */
   }
   for (int i = 0; i < call->count; i++) set_field(L, &call->fields[i]);
+  if (call->view != APQ__SCRIPT_CONFIG) return 0;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, call->script->ranks);
+  for (int i = 0; i < call->count; i++) {
+    lua_pushinteger(L, call->fields[i].rank);
+    lua_setfield(L, -2, call->fields[i].name);
+  }
   return 0;
 }
 
@@ -430,10 +456,12 @@ static int filter_body(lua_State *L) {
 
 apq_status apq__script_filter(apq__script *script, const apq__script_field *changes,
                               int change_count, const int *function, int count, int *rejected,
-                              apq_error *error) {
+                              int *deepest, apq_error *error) {
   filter_call call = {script, changes, change_count, function, count, 0};
+  script->deepest = -1;
   apq_status status = protect(script, filter_body, &call, error);
   *rejected = call.at;
+  *deepest = script->deepest;
   return status;
 }
 
@@ -444,24 +472,14 @@ _Noreturn static void refuse(lua_State *L, apq__script *script, const char *what
   __builtin_unreachable();
 }
 
-/* Never fails silently: out of memory is Lua's own error, so that one path reports it. */
-static void *arena_get(lua_State *L, apq__script *script, size_t size) {
-  size = (size + 15) & ~(size_t)15;
-  arena_block *block = script->arena;
-  if (!block || block->size - block->used < size) {
-    size_t room = size > ARENA_BLOCK ? size : ARENA_BLOCK;
-    if (script->bytes + room > script->limits.memory ||
-        !(block = apq__alloc(sizeof *block + room))) {
-      script->stopped = APQ_OUT_OF_MEMORY;
-      refuse(L, script, "out of memory");
-    }
-    *block = (arena_block){script->arena, 0, room};
-    script->arena = block;
-    script->bytes += room;
+/* The memory of values counts as the script's. */
+static void *get_memory(lua_State *L, apq__script *script, size_t size) {
+  size_t limit = script->limits.memory, held = script->bytes;
+  void *data = apq__arena_get(&script->arena, size, limit > held ? limit - held : 0);
+  if (!data) {
+    script->stopped = APQ_OUT_OF_MEMORY;
+    refuse(L, script, "out of memory");
   }
-  void *data = block->data + block->used;
-  block->used += size;
-  memset(data, 0, size);
   return data;
 }
 
@@ -469,7 +487,7 @@ static const char *read_string(lua_State *L, apq__script *script, int at) {
   size_t length;
   const char *text = lua_tolstring(L, at, &length);
   if (memchr(text, 0, length)) refuse(L, script, "a string has a zero byte in it");
-  char *copy = arena_get(L, script, length + 1);
+  char *copy = get_memory(L, script, length + 1);
   memcpy(copy, text, length);
   return copy;
 }
@@ -505,7 +523,7 @@ static void read_table(lua_State *L, apq__script *script, int depth, apq__script
   if (out->count - out->list_count > NAMES_MAX) refuse(L, script, "too many names in a table");
   if (out->count > NODES_MAX - script->node_count) refuse(L, script, "too many values");
   script->node_count += out->count;
-  out->entry = arena_get(L, script, (size_t)out->count * sizeof *out->entry);
+  out->entry = get_memory(L, script, (size_t)out->count * sizeof *out->entry);
   for (int i = 0; i < out->list_count; i++) {
     lua_rawgeti(L, table, i + 1);
     if (lua_isnil(L, -1)) refuse(L, script, "a list has gaps");
@@ -551,6 +569,7 @@ static void read_value(lua_State *L, apq__script *script, int depth, apq__script
     lua_pushvalue(L, -1);
     lua_getinfo(L, ">S", &about);
     out->line = about.linedefined > 0 ? about.linedefined : script->line;
+    out->last_line = about.lastlinedefined > 0 ? about.lastlinedefined : script->line;
     lua_pushvalue(L, -1);
     out->function = luaL_ref(L, LUA_REGISTRYINDEX);
     break;
@@ -648,11 +667,7 @@ void apq__script_close(apq__script *script) {
     script->L = NULL; /* no more places to note */
     lua_close(L);
   }
-  while (script->arena) {
-    arena_block *next = script->arena->next;
-    apq__free(script->arena);
-    script->arena = next;
-  }
+  apq__arena_free(&script->arena);
   apq__free(script->file);
   apq__free(script);
 }

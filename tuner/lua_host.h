@@ -32,11 +32,11 @@ typedef struct apq__script_value {
   apq__script_kind kind;
   int64_t integer; /* INTEGER, and BOOLEAN as 0 or 1 */
   double number;
-  const char *string; /* no zero byte inside */
-  int function;       /* handle for apq__script_filter */
-  int line;           /* FUNCTION: where it is defined */
-  int list_count;     /* TABLE: entries 1..list_count come first, in order, with a NULL key ... */
-  int count;          /* ... then the named ones, sorted */
+  const char *string;  /* no zero byte inside */
+  int function;        /* handle for apq__script_filter */
+  int line, last_line; /* FUNCTION: where it is defined */
+  int list_count;      /* TABLE: entries 1..list_count come first, in order, with a NULL key ... */
+  int count;           /* ... then the named ones, sorted */
   struct apq__script_entry *entry;
 } apq__script_value;
 
@@ -78,6 +78,7 @@ typedef struct apq__script_field {
   const char *text;
   int64_t integer;
   int is_boolean;
+  int rank; /* CONFIG only, see apq__script_filter; -1 for a field that never changes */
 } apq__script_field;
 
 /* Empties a view and gives it these fields. */
@@ -85,10 +86,13 @@ apq_status apq__script_set_view(apq__script *script, apq__script_view view,
                                 const apq__script_field *fields, int count, apq_error *error);
 
 /* Sets `changes` in the config view, then calls predicates function[0..count) with (config,
- * problem, device) until one returns false: *rejected is its index, or `count`.  On failure
- * *rejected is the one at fault.  A result that is not a boolean is INVALID_ARGUMENT. */
+ * problem, device) until one returns false: *rejected is its index, or `count`.  *deepest is the
+ * largest rank among the fields of the config that were read, -1 when none was: as predicates
+ * depend on their arguments only, the answer is the same for every config that differs in fields of
+ * larger rank alone.  On failure *rejected is the predicate at fault.  A result that is not a
+ * boolean is INVALID_ARGUMENT. */
 apq_status apq__script_filter(apq__script *script, const apq__script_field *changes,
                               int change_count, const int *function, int count, int *rejected,
-                              apq_error *error);
+                              int *deepest, apq_error *error);
 
 #endif

@@ -156,3 +156,16 @@ int apq__script_locate(const char *text, int line, const apq__script_step *steps
   }
   return found;
 }
+
+int apq__script_mentions(const char *text, int first, int last, const char *word) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+  size_t length = strlen(word);
+  int line = 1;
+  for (const char *at = text; *at && line <= last; at += *at != 0) {
+    line += *at == '\n';
+    size_t name = strspn(at, letters);
+    if (name == length && line >= first && strncmp(at, word, length) == 0) return 1;
+    if (name) at += name - 1;
+  }
+  return 0;
+}

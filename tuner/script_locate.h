@@ -14,4 +14,7 @@ typedef struct apq__script_step {
  * is the answer.  At least `line`. */
 int apq__script_locate(const char *text, int line, const apq__script_step *steps, int count);
 
+/* Whether `word` stands as a name of its own in lines first..last. */
+int apq__script_mentions(const char *text, int first, int last, const char *word);
+
 #endif

@@ -62,4 +62,7 @@ typedef struct apq__layer_shape {
 apq_status apq__model_shapes(const char *model, apq__layer_shape **out, int *count,
                              apq_error *error);
 
+/* Name of model i, in alphabetical order.  NOT_FOUND past the end. */
+apq_status apq__model_name(int i, char name[24], apq_error *error);
+
 #endif

@@ -6,11 +6,14 @@
 
 #include "alloc.h"
 #include "generator.h"
+#include "knob_product.h"
 #include "space_impl.h"
 #include "status.h"
 
 enum { ROWS_MAX = sizeof((apq__space_report *)0)->row / sizeof(apq__space_report_row) };
-static const long combinations_max = 4000000;
+/* Combinations looked at one by one, and candidates kept: more would take minutes, and gigabytes.
+ */
+static const long looked_max = 2000000, kept_max = 500000;
 
 /* What one call of apq__space_candidates works on. */
 typedef struct space_search {
@@ -24,6 +27,7 @@ typedef struct space_search {
   } origin[ROWS_MAX];
   apq__config *kept;
   long capacity;
+  long looked;
 } space_search;
 
 static apq_status out_of_memory(apq_error *error) {
@@ -99,15 +103,15 @@ static apq_status fail_empty(const space_search *search, apq_error *error) {
 /* ---- views ---- */
 
 static apq__script_field integer_field(const char *name, int64_t value) {
-  return (apq__script_field){name, NULL, value, 0};
+  return (apq__script_field){name, NULL, value, 0, -1};
 }
 
 static apq__script_field text_field(const char *name, const char *value) {
-  return (apq__script_field){name, value, 0, 0};
+  return (apq__script_field){name, value, 0, 0, -1};
 }
 
 static apq__script_field boolean_field(const char *name, int value) {
-  return (apq__script_field){name, NULL, value, 1};
+  return (apq__script_field){name, NULL, value, 1, -1};
 }
 
 static apq__script_field knob_field(const char *name, const char *value) {
@@ -117,7 +121,8 @@ static apq__script_field knob_field(const char *name, const char *value) {
 }
 
 static apq_status set_views(const space_search *search, apq__script *script,
-                            const apq__config *config, apq_error *error) {
+                            const apq__knob_product *product, apq_error *error) {
+  const apq__config *config = &product->config;
   const apq__problem *problem = search->problem;
   const apq__target *target = search->target;
   const apq__script_field of_problem[] = {
@@ -140,8 +145,10 @@ static apq_status set_views(const space_search *search, apq__script *script,
                                          boolean_field("b1_xor", target->b1_xor_macs > 0),
                                          boolean_field("u8", target->u8_macs > 0)};
   apq__script_field of_config[APQ__KNOBS_MAX];
-  for (int i = 0; i < config->count; i++)
+  for (int i = 0; i < config->count; i++) {
     of_config[i] = knob_field(config->knob[i].name, config->knob[i].value);
+    of_config[i].rank = apq__knob_product_rank(product, config->knob[i].name);
+  }
   apq_status status = apq__script_set_view(script, APQ__SCRIPT_PROBLEM, of_problem,
                                            sizeof of_problem / sizeof of_problem[0], error);
   if (!status)
@@ -152,71 +159,14 @@ static apq_status set_views(const space_search *search, apq__script *script,
   return status;
 }
 
-/* ---- one family's product of knob lists ---- */
+/* ---- one family ---- */
 
-/* The odometer over a space's knobs; knob i stands at `digit[i]`. */
-typedef struct knob_product {
-  const apq__space *space;
-  apq__config config;     /* complete, of the current digits */
-  int at[APQ__KNOBS_MAX]; /* index of knob i in `config` */
-  int digit[APQ__KNOBS_MAX];
-  apq__script_field change[APQ__KNOBS_MAX]; /* what the last step changed */
-  int change_count;
-  int row[APQ__SPACE_CONSTRAINTS_MAX]; /* report row of each constraint */
-  int function[APQ__SPACE_CONSTRAINTS_MAX];
-} knob_product;
-
-static apq_status product_size(const apq__space *space, long *out, apq_error *error) {
-  *out = 1;
-  for (int i = 0; i < space->knob_count; i++) {
-    *out *= space->knob[i].count;
-    if (*out > combinations_max)
-      return apq__fail(error, APQ_OUT_OF_RANGE, "space",
-                       "%s:%d: the knob lists give more than %ld combinations: list fewer values",
-                       space->file, apq__script_line(space->script), combinations_max);
-  }
-  return APQ_OK;
-}
-
-static void set_digit(knob_product *product, int knob, int digit) {
-  const apq__space_knob *list = &product->space->knob[knob];
-  apq__knob *slot = &product->config.knob[product->at[knob]];
-  product->digit[knob] = digit;
-  memcpy(slot->value, list->value[digit], APQ__WORD_MAX);
-  product->change[product->change_count++] = knob_field(list->name, slot->value);
-}
-
-/* The next combination; 0 after the last. */
-static int step(knob_product *product) {
-  product->change_count = 0;
-  for (int i = product->space->knob_count - 1; i >= 0; i--) {
-    int next = product->digit[i] + 1;
-    set_digit(product, i, next < product->space->knob[i].count ? next : 0);
-    if (product->digit[i]) return 1;
-  }
-  return 0;
-}
-
-/* The first combination, with the problem's bits and the defaults of what the space does not list.
- */
-static apq_status start(knob_product *product, const space_search *search, const apq__space *space,
-                        apq_error *error) {
-  const char *family = apq__family_name(space->family);
-  apq__config *config = &product->config;
-  apq_status status = apq__config_set(config, "family", family, error);
-  if (!status) status = apq__config_set_int(config, "p", search->problem->p, error);
-  if (!status) status = apq__config_set_int(config, "q", search->problem->q, error);
-  if (!status) status = apq__config_set(config, "out", apq_dtype_name(search->problem->out), error);
-  for (int i = 0; i < space->knob_count && !status; i++)
-    status = apq__config_set(config, space->knob[i].name, space->knob[i].value[0], error);
-  if (!status) status = apq__config_complete(config, error);
-  if (status) return status;
-  for (int i = 0; i < space->knob_count; i++)
-    while (strcmp(config->knob[product->at[i]].name, space->knob[i].name) != 0) product->at[i]++;
-  return APQ_OK;
-}
-
-static apq_status keep(space_search *search, const apq__config *config, apq_error *error) {
+static apq_status keep(space_search *search, const apq__space *space, const apq__config *config,
+                       apq_error *error) {
+  if (search->report->kept == kept_max)
+    return apq__fail(error, APQ_OUT_OF_RANGE, "space",
+                     "%s:%d: more than %ld candidates: add constraints or list fewer values",
+                     space->file, apq__script_line(space->script), kept_max);
   if (search->report->kept == search->capacity) {
     long capacity = search->capacity ? search->capacity * 2 : 256;
     apq__config *kept = apq__realloc(search->kept, (size_t)capacity * sizeof *kept);
@@ -228,67 +178,87 @@ static apq_status keep(space_search *search, const apq__config *config, apq_erro
   return APQ_OK;
 }
 
-/* Sends the current combination through constraints, then limits. */
-static apq_status judge(space_search *search, knob_product *product, apq_error *error) {
-  const apq__space *space = product->space;
-  int rejected = 0;
-  if (space->constraint_count) {
-    apq_status status =
-        apq__script_filter(space->script, product->change, product->change_count, product->function,
-                           space->constraint_count, &rejected, error);
-    if (status) {
-      if (rejected < space->constraint_count)
-        apq__error_prefix(error, "constraint '%s'", space->constraint[rejected].name);
-      return status;
-    }
-  }
-  if (rejected < space->constraint_count) {
-    search->report->row[product->row[rejected]].removed++;
-    return APQ_OK;
-  }
+static apq_status count_look(space_search *search, const apq__space *space, apq_error *error) {
+  if (search->looked++ < looked_max) return APQ_OK;
+  return apq__fail(error, APQ_OUT_OF_RANGE, "space",
+                   "%s:%d: more than %ld combinations have to be looked at: list fewer values, or "
+                   "put constraints that "
+                   "read few knobs first",
+                   space->file, apq__script_line(space->script), looked_max);
+}
+
+/* Asks the constraints about the current combination: *rejected is the one that says no, or their
+ * count; *deepest the largest rank the answer depends on. */
+static apq_status ask(const apq__space *space, apq__knob_product *product, int *rejected,
+                      int *deepest, apq_error *error) {
+  apq__script_field change[APQ__KNOBS_MAX];
+  int function[APQ__SPACE_CONSTRAINTS_MAX], changes = 0;
+  for (int i = product->dirty; i < product->count; i++)
+    change[changes++] =
+        knob_field(product->list[i]->name, product->config.knob[product->at[i]].value);
+  for (int i = 0; i < space->constraint_count; i++) function[i] = space->constraint[i].function;
+  apq_status status = apq__script_filter(space->script, change, changes, function,
+                                         space->constraint_count, rejected, deepest, error);
+  if (status && *rejected < space->constraint_count)
+    apq__error_prefix(error, "constraint '%s'", space->constraint[*rejected].name);
+  if (*deepest >= product->count) *deepest = product->count - 1;
+  product->dirty = product->count;
+  return status;
+}
+
+/* A combination that the constraints let through: the static limits have the last word. */
+static apq_status check_limits(space_search *search, const apq__space *space,
+                               const apq__config *config, apq_error *error) {
   apq__shape shape;
   apq_error reason = APQ_ERROR_INIT;
-  apq_status status =
-      apq__config_limits(&product->config, search->problem, search->target, &shape, &reason);
-  if (status == APQ_OK) return keep(search, &product->config, error);
+  apq_status status = apq__config_limits(config, search->problem, search->target, &shape, &reason);
+  if (status == APQ_OK) return keep(search, space, config, error);
   if (status != APQ_INFEASIBLE) return apq__fail(error, status, reason.stage, "%s", reason.message);
   count_limit(search, space, reason.message, 1);
   return APQ_OK;
 }
 
+/* Walks the product.  An answer of the constraints holds until a wheel turns that it depends on. */
+static apq_status walk(space_search *search, const apq__space *space, apq__knob_product *product,
+                       const int row[], apq_error *error) {
+  int depends = product->count; /* on ranks up to this; larger than any: not asked yet */
+  for (int turned = 0; turned >= 0;) {
+    int rejected = space->constraint_count;
+    apq_status status = count_look(search, space, error);
+    if (!status && turned <= depends && rejected)
+      status = ask(space, product, &rejected, &depends, error);
+    if (status) return status;
+    if (rejected < space->constraint_count) {
+      search->report->row[row[rejected]].removed +=
+          (long)apq__knob_product_behind(product, depends);
+      turned = apq__knob_product_turn(product, depends);
+      depends = product->count;
+      continue;
+    }
+    status = check_limits(search, space, &product->config, error);
+    if (status) return status;
+    turned = apq__knob_product_turn(product, product->count - 1);
+  }
+  return APQ_OK;
+}
+
 static apq_status search_family(space_search *search, const apq__space *space, apq_error *error) {
-  long size = 0;
-  apq_status status = product_size(space, &size, error);
-  if (status) return status;
-  knob_product *product = apq__calloc(1, sizeof *product);
-  if (!product) return out_of_memory(error);
-  product->space = space;
-  search->report->total += size;
-  add_constraint_rows(search, space, product->row);
-  for (int i = 0; i < space->constraint_count; i++)
-    product->function[i] = space->constraint[i].function;
-
+  int row[APQ__SPACE_CONSTRAINTS_MAX];
+  apq__knob_product product;
   apq_error reason = APQ_ERROR_INIT;
-  status = start(product, search, space, &reason);
-  if (status == APQ_INVALID_ARGUMENT) {
-    /* The family does not do this problem's bits or type: every combination falls to that. */
-    count_limit(search, space, reason.message, size);
-    status = APQ_OK;
-    goto cleanup;
-  }
+  apq_status status = apq__knob_product_start(&product, space, search->problem, &reason);
+  if (status && status != APQ_INVALID_ARGUMENT)
+    return apq__fail(error, status, reason.stage, "%s", reason.message);
+  search->report->total += (long)product.size;
+  add_constraint_rows(search, space, row);
   if (status) {
-    apq__fail(error, status, reason.stage, "%s", reason.message);
-    goto cleanup;
+    /* The family does not do this problem's bits or type: every combination falls to that. */
+    count_limit(search, space, reason.message, (long)product.size);
+    return APQ_OK;
   }
-  if (space->constraint_count) status = set_views(search, space->script, &product->config, error);
-  while (!status) {
-    status = judge(search, product, error);
-    if (status || !step(product)) break;
-  }
-
-cleanup:
-  apq__free(product);
-  return status;
+  if (space->constraint_count) status = set_views(search, space->script, &product, error);
+  product.dirty = product.count;
+  return status ? status : walk(search, space, &product, row, error);
 }
 
 static apq_status search_space(space_search *search, const apq__space *space, apq_error *error) {

@@ -24,7 +24,7 @@ typedef struct apq__space_knob {
 
 typedef struct apq__space_constraint {
   char name[64];
-  int line;
+  int line, last_line;
   int function; /* handle in `script` */
 } apq__space_constraint;
 

@@ -47,17 +47,33 @@ static apq_status read_layers(const apq__script_value *model, apq__layer_shape *
   return APQ_OK;
 }
 
+static apq_status run_models(apq__script **out, apq_error *error) {
+  const char *text = apq__embedded_lua("models");
+  if (!text) return apq__fail(error, APQ_INTERNAL, "space", "models.lua is not in this build");
+  return apq__script_run("models.lua", text, strlen(text), "models", NULL, out, error);
+}
+
 apq_status apq__model_shapes(const char *model, apq__layer_shape **out, int *count,
                              apq_error *error) {
   apq__script *script = NULL;
-  const char *text = apq__embedded_lua("models");
-  if (!text) return apq__fail(error, APQ_INTERNAL, "space", "models.lua is not in this build");
-  apq_status status =
-      apq__script_run("models.lua", text, strlen(text), "models", NULL, &script, error);
+  apq_status status = run_models(&script, error);
   if (status) return status;
   const apq__script_value *models = apq__script_root(script);
   const apq__script_value *found = apq__script_get(models, model);
   status = found ? read_layers(found, out, count, error) : fail_unknown(models, model, error);
+  apq__script_close(script);
+  return status;
+}
+
+apq_status apq__model_name(int i, char name[24], apq_error *error) {
+  apq__script *script = NULL;
+  apq_status status = run_models(&script, error);
+  if (status) return status;
+  const apq__script_value *models = apq__script_root(script);
+  if (i >= 0 && i < models->count)
+    snprintf(name, 24, "%s", models->entry[i].key);
+  else
+    status = apq__fail(error, APQ_NOT_FOUND, "space", "there are %d models", models->count);
   apq__script_close(script);
   return status;
 }

@@ -214,6 +214,7 @@ static apq_status parse_constraint(apq__space *space, value *v, place where, apq
   apq__space_constraint *constraint = &space->constraint[space->constraint_count++];
   snprintf(constraint->name, sizeof constraint->name, "%s", v->entry[0].value.string);
   constraint->line = v->entry[1].value.line;
+  constraint->last_line = v->entry[1].value.last_line;
   constraint->function = v->entry[1].value.function;
   return APQ_OK;
 }

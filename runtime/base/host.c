@@ -52,6 +52,11 @@ char *apq__cache_dir(void) {
   return home ? apq__format("%s/.cache/apq", home) : NULL;
 }
 
+const char *apq__temp_dir(void) {
+  const char *named = environment("TMPDIR");
+  return named && named[0] == '/' ? named : P_tmpdir;
+}
+
 static apq_status fail_errno(apq_error *error, int code, const char *what, const char *path) {
   return apq__fail(error, apq__status_from_errno(code), "file", "cannot %s '%s': %s", what, path,
                    strerror(code));

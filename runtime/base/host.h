@@ -30,6 +30,9 @@ const char *apq__variable_doc(apq__variable variable);
  * $HOME/.cache/apq.  A new string (apq__free), or NULL when none of them is set.  Not created. */
 char *apq__cache_dir(void);
 
+/* The folder for short-lived files: $TMPDIR when that is an absolute path, else the system's. */
+const char *apq__temp_dir(void);
+
 /* mkdir -p.  READ_ONLY or IO with the folder's name. */
 apq_status apq__make_dirs(const char *path, apq_error *error);
 

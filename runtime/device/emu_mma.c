@@ -6,7 +6,8 @@
 #include <emmintrin.h>
 #endif
 
-/* One 16x8 tile of 256-bit rows; `invert` is unused weight for the compiler to drop. */
+/* One 16x8 tile of 256-bit rows, by AND or XOR; a function of its own for each, so that the choice
+ * is made outside the loops. */
 static inline __attribute__((always_inline)) void
 b1_tile(const uint64_t a[16][4], const uint64_t b[8][4], uint32_t d[16][8], int exclusive) {
   for (int r = 0; r < 16; r++)

@@ -18,8 +18,6 @@ enum {
 #define CLOCK_STEP ((uint64_t)1 << 32)
 #define CLOCK_END  ((uint64_t)1 << 62)
 
-static void start_thread(void *argument);
-
 static inline void become(apq__emu *emu, apq__emu_thread *thread) {
   emu->current = thread;
   emu->words.thread = thread->index;

@@ -41,7 +41,23 @@ static const char *program_name(void) {
   return named ? named : "cc";
 }
 
-/* Waits for the child; kills its process group when time is up. */
+/* Kills a process and its descendants, parents first so that none can start another. */
+static void kill_tree(pid_t process) {
+  char path[64];
+  char *children = NULL;
+  size_t size = 0;
+  kill(process, SIGSTOP);
+  snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", (long)process, (long)process);
+  if (apq__read_file(path, &children, &size, NULL) == APQ_OK) {
+    char *rest = NULL;
+    for (char *word = strtok_r(children, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+      kill_tree((pid_t)strtol(word, NULL, 10));
+  }
+  apq__free(children);
+  kill(process, SIGKILL);
+}
+
+/* Waits for the child; kills it and its own when time is up. */
 static apq_status await(pid_t child, const char *program, int *code, apq_error *error) {
   const double deadline = apq__now() + timeout_seconds;
   const struct timespec nap = {0, 500 * 1000};
@@ -55,7 +71,7 @@ static apq_status await(pid_t child, const char *program, int *code, apq_error *
       return APQ_OK;
     }
     if (apq__now() > deadline) {
-      kill(-child, SIGKILL);
+      kill_tree(child);
       waitpid(child, &state, 0);
       return apq__fail(error, APQ_TIMEOUT, "compile", "'%s' took longer than %.0f seconds", program,
                        timeout_seconds);
@@ -66,25 +82,21 @@ static apq_status await(pid_t child, const char *program, int *code, apq_error *
   return APQ_OK;
 }
 
-/* Runs a program with its input and output in files; `code` gets its exit status. */
+/* Runs a program with its input and output in files; `code` gets its exit status.  It stays in this
+ * process's group: who kills that, kills the compiler too. */
 static apq_status run(const char *const *arguments, const char *input, const char *output,
                       int *code, apq_error *error) {
   posix_spawn_file_actions_t files;
-  posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&files);
-  posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-  posix_spawnattr_setpgroup(&attributes, 0);
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, input, O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, output, O_WRONLY | O_CREAT | O_TRUNC,
                                    0600);
   posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
   pid_t child;
   /* argv is not written to; its type is older than const. */
-  int failure = posix_spawnp(&child, arguments[0], &files, &attributes,
+  int failure = posix_spawnp(&child, arguments[0], &files, NULL,
                              (char *const *)(uintptr_t)arguments, environ);
   posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
   const char *variable = apq__variable_name(APQ__VAR_CC);
   if (failure == ENOENT || failure == EACCES)
     return apq__fail(
@@ -99,17 +111,21 @@ static apq_status run(const char *const *arguments, const char *input, const cha
   return await(child, arguments[0], code, error);
 }
 
-/* A folder that only this user can enter. */
-static apq_status make_folder(char path[64], apq_error *error) {
-  static const char *const places[] = {P_tmpdir, "/var/tmp", "/dev/shm"};
+/* A folder that only this user can enter; apq__free. */
+static apq_status make_folder(char **path, apq_error *error) {
+  const char *const places[] = {apq__temp_dir(), P_tmpdir, "/var/tmp", "/dev/shm"};
   int code = 0;
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-    snprintf(path, 64, "%s/apq-XXXXXX", places[i]);
-    if (mkdtemp(path)) return APQ_OK;
+    *path = apq__format("%s/apq-XXXXXX", places[i]);
+    if (!*path) return apq__fail(error, APQ_OUT_OF_MEMORY, "compile", "no memory for a path");
+    if (mkdtemp(*path)) return APQ_OK;
     code = errno;
+    apq__free(*path);
+    *path = NULL;
   }
   return apq__fail(error, apq__status_from_errno(code), "compile",
-                   "no temporary folder in %s, /var/tmp or /dev/shm: %s", P_tmpdir, strerror(code));
+                   "no temporary folder in %s, %s, /var/tmp or /dev/shm: %s", places[0], P_tmpdir,
+                   strerror(code));
 }
 
 /* COMPILE with the first line that reports an error. */
@@ -125,27 +141,29 @@ static apq_status report_source(const char *program, int code, const char *log, 
 
 /* The files of one compilation. */
 typedef struct workplace {
-  char folder[64], source[80], object[80], log[80];
+  char *folder, *source, *object, *log;
 } workplace;
 
-static apq_status open_workplace(workplace *at, apq_error *error) {
-  apq_status status = make_folder(at->folder, error);
-  if (status != APQ_OK) {
-    at->folder[0] = 0;
-    return status;
+static void close_workplace(workplace *at) {
+  char *const files[] = {at->source, at->object, at->log};
+  for (int i = 0; i < 3; i++) {
+    if (files[i]) unlink(files[i]);
+    apq__free(files[i]);
   }
-  snprintf(at->source, sizeof at->source, "%s/kernel.c", at->folder);
-  snprintf(at->object, sizeof at->object, "%s/kernel.so", at->folder);
-  snprintf(at->log, sizeof at->log, "%s/log", at->folder);
-  return APQ_OK;
+  if (at->folder) rmdir(at->folder);
+  apq__free(at->folder);
 }
 
-static void close_workplace(const workplace *at) {
-  if (!at->folder[0]) return;
-  unlink(at->source);
-  unlink(at->object);
-  unlink(at->log);
-  rmdir(at->folder);
+static apq_status open_workplace(workplace *at, apq_error *error) {
+  *at = (workplace){0};
+  apq_status status = make_folder(&at->folder, error);
+  if (status != APQ_OK) return status;
+  at->source = apq__format("%s/kernel.c", at->folder);
+  at->object = apq__format("%s/kernel.so", at->folder);
+  at->log = apq__format("%s/log", at->folder);
+  if (at->source && at->object && at->log) return APQ_OK;
+  close_workplace(at);
+  return apq__fail(error, APQ_OUT_OF_MEMORY, "compile", "no memory for a path");
 }
 
 static char *read_log(const char *path) {

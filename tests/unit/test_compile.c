@@ -148,6 +148,26 @@ static void a_missing_compiler_is_named(void **state) {
   apq_error_clear(&error);
 }
 
+/* Whatever becomes of a compilation, its temporary files are gone; they were where TMPDIR says. */
+static void nothing_is_left_behind(void **state) {
+  (void)state;
+  apq_error error = APQ_ERROR_INIT;
+  apq__object object;
+  char *folder = apq__format("%s/temporary", cache);
+  check_ok(apq__make_dirs(folder, &error), &error);
+  setenv("TMPDIR", folder, 1);
+  assert_string_equal(apq__temp_dir(), folder);
+  check_ok(apq__compile(good, &target, NULL, &object, &error), &error);
+  apq__object_free(&object);
+  assert_int_equal(apq__compile("int", &target, NULL, &object, &error), APQ_COMPILE);
+  apq_error_clear(&error);
+  assert_int_equal(rmdir(folder), 0); /* only an empty folder can be removed */
+  check_ok(apq__compile(good, &target, NULL, &object, &error), &error); /* in another place */
+  apq__object_free(&object);
+  unsetenv("TMPDIR");
+  apq__free(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(objects_come_from_the_cache),
@@ -155,6 +175,7 @@ int main(void) {
       cmocka_unit_test(an_unusable_cache_is_no_error),
       cmocka_unit_test(a_wrong_source_is_reported_with_its_log),
       cmocka_unit_test(a_missing_compiler_is_named),
+      cmocka_unit_test(nothing_is_left_behind),
   };
   return cmocka_run_group_tests(tests, make_cache, remove_cache);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -208,6 +209,8 @@ static void nothing_leads_out(void **state) {
 }
 
 /* Calls the one function `f` of a script on views, after `change`. */
+static int deepest; /* of the last call */
+
 static apq_status filter(const char *body, int tile, int *rejected, apq_error *error) {
   apq__script *script = NULL;
   char text[400];
@@ -215,16 +218,17 @@ static apq_status filter(const char *body, int tile, int *rejected, apq_error *e
            body);
   apq_status status = run(text, &script, error);
   assert_int_equal(status, APQ_OK);
-  const apq__script_field config[] = {{"tile_m", NULL, 1, 0}, {"layout", "xor", 0, 0}};
-  const apq__script_field problem[] = {{"m", NULL, 7, 0}};
-  const apq__script_field device[] = {{"arch", "sm_80", 0, 0}, {"u8", NULL, 1, 1}};
+  const apq__script_field config[] = {
+      {"tile_m", NULL, 1, 0, 3}, {"layout", "xor", 0, 0, 5}, {"p", NULL, 2, 0, -1}};
+  const apq__script_field problem[] = {{"m", NULL, 7, 0, -1}};
+  const apq__script_field device[] = {{"arch", "sm_80", 0, 0, -1}, {"u8", NULL, 1, 1, -1}};
   assert_int_equal(apq__script_set_view(script, APQ__SCRIPT_CONFIG, problem, 1, error), APQ_OK);
-  assert_int_equal(apq__script_set_view(script, APQ__SCRIPT_CONFIG, config, 2, error), APQ_OK);
+  assert_int_equal(apq__script_set_view(script, APQ__SCRIPT_CONFIG, config, 3, error), APQ_OK);
   assert_int_equal(apq__script_set_view(script, APQ__SCRIPT_PROBLEM, problem, 1, error), APQ_OK);
   assert_int_equal(apq__script_set_view(script, APQ__SCRIPT_DEVICE, device, 2, error), APQ_OK);
-  const apq__script_field change = {"tile_m", NULL, tile, 0};
+  const apq__script_field change = {"tile_m", NULL, tile, 0, 3};
   int function = apq__script_get(apq__script_root(script), "f")->function;
-  status = apq__script_filter(script, &change, 1, &function, 1, rejected, error);
+  status = apq__script_filter(script, &change, 1, &function, 1, rejected, &deepest, error);
   apq__script_close(script);
   return status;
 }
@@ -239,10 +243,28 @@ static void predicates_see_their_views(void **state) {
   assert_int_equal(filter(body, 32, &rejected, NULL), APQ_OK);
   assert_int_equal(rejected, 0);
   assert_int_equal(filter("local n = 0 for k, v in pairs(config) do n = n + 1 assert(k ~= 'm') end "
-                          "return n == 2",
+                          "return n == 3",
                           1, &rejected, NULL),
                    APQ_OK);
   assert_int_equal(rejected, 1);
+}
+
+static void what_predicates_read_is_known(void **state) {
+  (void)state;
+  const struct {
+    const char *body;
+    int deepest;
+  } cases[] = {{"return problem.m == 7", -1},
+               {"return config.p == 2", -1},
+               {"return config.tile_m == 64", 3},
+               {"return config.layout == 'xor' and config.tile_m == 1", 5},
+               {"return config.tile_m == 2 and config.layout == 'xor'", 3},
+               {"for k, v in pairs(config) do end return true", INT_MAX}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    int rejected;
+    assert_int_equal(filter(cases[i].body, 1, &rejected, NULL), APQ_OK);
+    assert_int_equal(deepest, cases[i].deepest);
+  }
 }
 
 static void predicates_cannot_change_or_misread_views(void **state) {
@@ -300,10 +322,10 @@ static void every_failed_allocation_is_survived(void **state) {
     apq_error error = APQ_ERROR_INIT;
     apq_status status = run(text, &script, &error);
     int rejected = 0;
-    const apq__script_field x = {"x", NULL, 1, 0};
+    const apq__script_field x = {"x", NULL, 1, 0, 0};
     if (!status) {
       int function = apq__script_get(apq__script_root(script), "f")->function;
-      status = apq__script_filter(script, &x, 1, &function, 1, &rejected, &error);
+      status = apq__script_filter(script, &x, 1, &function, 1, &rejected, &deepest, &error);
       if (!status) assert_int_equal(rejected, 1);
     }
     apq__script_close(script);
@@ -324,6 +346,7 @@ int main(void) {
       cmocka_unit_test(memory_is_bounded),
       cmocka_unit_test(nothing_leads_out),
       cmocka_unit_test(predicates_see_their_views),
+      cmocka_unit_test(what_predicates_read_is_known),
       cmocka_unit_test(predicates_cannot_change_or_misread_views),
       cmocka_unit_test(models_can_be_read),
       cmocka_unit_test(every_failed_allocation_is_survived),

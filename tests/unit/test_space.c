@@ -393,10 +393,12 @@ static void large_products_are_quick_or_refused(void **state) {
   apq__free(config);
   apq__space_close(space);
 
+  /* Twenty times as many, and no constraint decides before the fastest knob is known. */
   snprintf(text, sizeof text,
-           "return space { family = 'bmma',\nknobs = { %s split_k = {1, 2, 4, 8, 16}, op = {'and', "
-           "'xor'}, min_blocks = {1, 2, 3, 4}, recombine = {'registers', 'shared'}, store = "
-           "{'direct', 'staged'} } }",
+           "local function last(c) return c.warps_n end\n"
+           "return space { family = 'bmma', knobs = { %s split_k = {1, 2, 4, 8, 16}, op = {'and', "
+           "'xor'}, min_blocks = {1, 2, 3, 4} }, constraints = {\n"
+           "{'all', function(c) return last(c) > 9 end} } }",
            knobs);
   space = load(text);
   apq_error error = APQ_ERROR_INIT;
@@ -404,9 +406,52 @@ static void large_products_are_quick_or_refused(void **state) {
   apq_status status =
       apq__space_candidates(space, &product, &target, &config, &count, NULL, &error);
   assert_int_equal(status, APQ_OUT_OF_RANGE);
-  assert_non_null(strstr(error.message, "s.lua:1: the knob lists give more than 4000000"));
+  assert_non_null(strstr(error.message, "s.lua:2: more than 2000000 combinations"));
   assert_null(config);
   apq__space_close(space);
+}
+
+/* Skipping what a constraint decides by a few knobs changes neither candidates nor counts: reading
+ * all knobs forbids it. */
+static void skipping_changes_nothing(void **state) {
+  (void)state;
+  const char *form =
+      "local function touch(c) %s end\n"
+      "local function tiles(c, p) return ((p.m + c.tile_m - 1) // c.tile_m) * (p.n // c.tile_n) "
+      "end\n"
+      "return space { family = 'bmma', knobs = { tile_m = {16, 64, 128}, tile_n = {8, 64, 128}, "
+      "stages = {1, 2, 3, 4}, warps_m = {1, 2, 4}, warps_n = {1, 2, 4}, layout = {'linear', "
+      "'xor'}, "
+      "store = {'direct', 'staged'}, split_k = {1, 4}, swap = {0, 1} }, constraints = {\n"
+      "{'a', function(c, p) touch(c) return tiles(c, p) > 100 or c.split_k == 1 end},\n"
+      "{'b', function(c) touch(c) return c.warps_m * c.warps_n >= 2 and c.warps_m < 4 end},\n"
+      "{'c', function(c) touch(c) return c.swap == 0 or (c.stages > 2 and c.layout == 'xor') "
+      "end},\n"
+      "{'d', function(c, p) touch(c) return p.m > 1 end},\n"
+      "{'e', function(c) touch(c) return c.store == (c.split_k > 1 and 'staged' or 'direct') end} "
+      "} }";
+  apq__target target = hopper();
+  apq__space_report report[2];
+  apq__config *config[2];
+  int count[2];
+  for (int i = 0; i < 2; i++) {
+    char text[1600];
+    snprintf(text, sizeof text, form, i ? "for k in pairs(c) do end" : "");
+    apq__space *space = load(text);
+    assert_int_equal(
+        apq__space_candidates(space, &product, &target, &config[i], &count[i], &report[i], NULL),
+        APQ_OK);
+    apq__space_close(space);
+  }
+  assert_int_equal(report[0].total, 3 * 3 * 4 * 3 * 3 * 2 * 2 * 2 * 2);
+  assert_int_equal(report[0].kept, report[1].kept);
+  assert_int_equal(report[0].row_count, report[1].row_count);
+  for (int i = 0; i < 5; i++) assert_int_equal(report[0].row[i].removed, report[1].row[i].removed);
+  assert_true(report[0].row[0].removed > 0 && report[0].row[2].removed > 0);
+  assert_int_equal(count[0], count[1]);
+  assert_memory_equal(config[0], config[1], (size_t)count[0] * sizeof **config);
+  apq__free(config[0]);
+  apq__free(config[1]);
 }
 
 static void hashes_follow_text_and_templates(void **state) {
@@ -460,6 +505,31 @@ static void model_shapes_are_known(void **state) {
   assert_non_null(strstr(error.message, "no model 'gpt-9'; there are llama-2-13b, llama-2-70b"));
 }
 
+/* Cut short anywhere, or with bytes changed: an error with a place, or a space; never a crash or a
+ * hang. */
+static void damaged_scripts_are_survived(void **state) {
+  (void)state;
+  const char *whole = apq__space_builtin_text("quick");
+  size_t length = strlen(whole);
+  uint64_t random = 1;
+  char *text = apq__strdup(whole);
+  for (int round = 0; round < 700; round++) {
+    memcpy(text, whole, length + 1);
+    if (round < 200) text[(size_t)round * length / 200] = 0;
+    for (int i = 0; round >= 200 && i < 3; i++) {
+      size_t at = apq__random(&random) % length;
+      text[at] = whole[apq__random(&random) % length];
+    }
+    apq__space *space = NULL;
+    apq_error error = APQ_ERROR_INIT;
+    if (apq__space_load(write_script("damaged.lua", text), &space, &error))
+      assert_non_null(strstr(error.message, "damaged.lua:"));
+    apq__space_close(space);
+    apq_error_clear(&error);
+  }
+  apq__free(text);
+}
+
 static void entries_are_located_in_odd_texts(void **state) {
   (void)state;
   const char *text =
@@ -492,9 +562,11 @@ int main(void) {
       cmocka_unit_test(missing_scripts_are_named),
       cmocka_unit_test(failing_constraints_are_errors),
       cmocka_unit_test(large_products_are_quick_or_refused),
+      cmocka_unit_test(skipping_changes_nothing),
       cmocka_unit_test(hashes_follow_text_and_templates),
       cmocka_unit_test(problems_are_listed),
       cmocka_unit_test(model_shapes_are_known),
+      cmocka_unit_test(damaged_scripts_are_survived),
       cmocka_unit_test(entries_are_located_in_odd_texts),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
