@@ -10,8 +10,8 @@
 enum { ROWS = 64, VECTORS = 2 };
 /* Multiply-accumulates the reference may spend once a problem, and again for the corners of each
  * kernel: a few tenths of a second. */
-#define SAMPLE_WORK 1200000000ll
-#define CORNER_WORK 200000000ll
+#define SAMPLE_WORK 2400000000ll
+#define CORNER_WORK 400000000ll
 /* A longer result is not kept whole on the host. */
 #define AGREED_MAX ((size_t)1 << 30)
 

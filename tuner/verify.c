@@ -130,8 +130,9 @@ static apq_status verify_product(const apq__test_kernel *kernel, uint64_t seed,
   if (!out || !apq__dtype_parse(out, &base.out))
     return apq__fail(error, APQ_INVALID_ARGUMENT, "verify", "the config has no output type");
   small_shapes(&kernel->config, base, shapes);
-  /* The emulated device is slow and does not hide races: two forms of data a shape do there. */
-  int forms = kernel->device->target.emulated ? 2 : CASES;
+  /* Neighboring shapes take other forms, so that all are used; the emulated device is slow and does
+   * not hide races. */
+  int forms = kernel->device->target.emulated ? 2 : 3;
   int infeasible = 0;
   for (int i = 0; i < SHAPES * forms; i++) {
     int shape = i % SHAPES, form = (shape + i / SHAPES) % CASES;

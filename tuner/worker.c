@@ -81,7 +81,8 @@ static apq_status launch_slot(void *user, int set, void *stream, apq_error *erro
 static apq_status do_open(server *s, apq__message *message, apq__bytes *reply, apq_error *error) {
   const char *name = apq__get_string(message);
   char compiler[64];
-  if (s->device) return apq__fail(error, APQ_INTERNAL, "worker", "the device is open already");
+  if (message->bad || s->device)
+    return apq__fail(error, APQ_INTERNAL, "worker", "malformed open command");
   apq_status status = s->hooks->open(*name ? name : NULL, &s->device, error);
   if (status == APQ_OK)
     status = s->hooks->compiler_version(&s->device->target, compiler, sizeof compiler, error);
@@ -115,7 +116,8 @@ static apq_status do_problem(server *s, apq__message *message, apq__bytes *reply
   const char *key = apq__get_string(message);
   s->seed = (uint64_t)apq__get_i64(message);
   const char *objective = apq__get_string(message);
-  if (!s->device) return apq__fail(error, APQ_INTERNAL, "worker", "no device is open");
+  if (message->bad || !s->device)
+    return apq__fail(error, APQ_INTERNAL, "worker", "malformed problem command");
   forget_problem(s);
   apq_status status = apq__problem_parse(key, &s->problem, error);
   /* The emulated device checks small shapes only and times nothing. */
