@@ -1,8 +1,6 @@
 #include "worker.h"
 
 #include "alloc.h"
-#include "compile.h"
-#include "device.h"
 #include "measure.h"
 #include "problem_data.h"
 #include "spot_check.h"
@@ -21,6 +19,7 @@ typedef struct slot {
 enum { SLOTS_MAX = 4096 };
 
 typedef struct server {
+  const apq__worker_hooks *hooks;
   apq__device *device; /* NULL until OPEN */
   uint64_t seed;
   apq__problem problem;
@@ -83,9 +82,9 @@ static apq_status do_open(server *s, apq__message *message, apq__bytes *reply, a
   const char *name = apq__get_string(message);
   char compiler[64];
   if (s->device) return apq__fail(error, APQ_INTERNAL, "worker", "the device is open already");
-  apq_status status = apq__device_open(*name ? name : NULL, &s->device, error);
+  apq_status status = s->hooks->open(*name ? name : NULL, &s->device, error);
   if (status == APQ_OK)
-    status = apq__compiler_version(&s->device->target, compiler, sizeof compiler, error);
+    status = s->hooks->compiler_version(&s->device->target, compiler, sizeof compiler, error);
   if (status != APQ_OK) return status;
   apq__put_bytes(reply, &s->device->target, sizeof s->device->target);
   apq__put_string(reply, compiler);
@@ -94,14 +93,14 @@ static apq_status do_open(server *s, apq__message *message, apq__bytes *reply, a
 
 static apq_status do_compile(server *s, apq__message *message, apq__bytes *reply,
                              apq_error *error) {
-  (void)s;
   apq__target target;
   apq__get_struct(message, &target, sizeof target);
   const char *cache_dir = apq__get_string(message);
   const char *source = apq__get_string(message);
   if (message->bad) return apq__fail(error, APQ_INTERNAL, "worker", "malformed compile command");
   apq__object object = {0};
-  apq_status status = apq__compile(source, &target, *cache_dir ? cache_dir : NULL, &object, error);
+  apq_status status =
+      s->hooks->compile(source, &target, *cache_dir ? cache_dir : NULL, &object, error);
   if (status == APQ_OK) {
     apq__put_bytes(reply, object.image, object.size);
     apq__put_string(reply, object.sha256);
@@ -232,10 +231,11 @@ static apq_status serve(server *s, apq__message *message) {
   return sent;
 }
 
-int apq__worker_main(void) {
+int apq__worker_serve(const apq__worker_hooks *hooks) {
   apq__bytes hello = {0};
   server *s = apq__calloc(1, sizeof *s);
   if (!s) return 1;
+  s->hooks = hooks;
   apq__put_i32(&hello, APQ__PROTOCOL_VERSION);
   apq_status status = apq__message_send(APQ__WORKER_FD, APQ__MSG_HELLO, &hello, 0, NULL);
   apq__bytes_free(&hello);
@@ -249,4 +249,9 @@ int apq__worker_main(void) {
   apq__device_close(s->device);
   apq__free(s);
   return status == APQ_NOT_FOUND ? 0 : 1;
+}
+
+int apq__worker_main(void) {
+  static const apq__worker_hooks hooks = {apq__device_open, apq__compile, apq__compiler_version};
+  return apq__worker_serve(&hooks);
 }

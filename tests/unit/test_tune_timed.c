@@ -1,0 +1,246 @@
+/* What the tuner and the benchmark do on GPUs only, on an emulated device that poses as one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "bench.h"
+#include "db.h"
+#include "generator.h"
+#include "posing_device.h"
+#include "tune.h"
+#include "worker.h"
+
+static const char space_text[] =
+    "return space { name = 'tiny', family = 'bmma', objective = 'burst', knobs = {"
+    " tile_m = {16, 32}, tile_n = {16, 32}, stages = {2}, warps_m = {1}, warps_n = {1, 2} } }";
+enum { SPACE_COUNT = 8 };
+
+#define CRASHING_WORKER "--crashing-worker"
+
+static char folder[64], db_path[96], cache[96];
+static apq__space *space;
+
+static int set_up(void **state) {
+  (void)state;
+  char path[96];
+  snprintf(folder, sizeof folder, "/tmp/apq_timed_XXXXXX");
+  if (!mkdtemp(folder)) return -1;
+  snprintf(db_path, sizeof db_path, "%s/t.db", folder);
+  snprintf(cache, sizeof cache, "%s/cache", folder);
+  snprintf(path, sizeof path, "%s/tiny.lua", folder);
+  if (apq__write_file(path, space_text, strlen(space_text), NULL) != APQ_OK) return -1;
+  return apq__space_load(path, &space, NULL) == APQ_OK ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  char command[96];
+  apq__space_close(space);
+  snprintf(command, sizeof command, "rm -r '%s'", folder);
+  return system(command);
+}
+
+static apq_status generate(const apq__config *config, const apq__target *target, char **source,
+                           apq_error *error) {
+  apq__target copy = posing_as_emulated(target);
+  return apq__generate(config, &copy, source, error);
+}
+
+static const apq__problem problem = {1, 1, 40, 72, 256, APQ_DTYPE_I32};
+
+static apq__tune_options base_options(void) {
+  return (apq__tune_options){.db_path = db_path,
+                             .cache_dir = cache,
+                             .space = space,
+                             .problems = &problem,
+                             .problem_count = 1,
+                             .prune_ratio = 100,
+                             .rounds = 12,
+                             .jobs = 2,
+                             .generate = generate};
+}
+
+static void tune(const apq__tune_options *options, apq__tune_summary *summary,
+                 apq_status expected) {
+  apq_error error = APQ_ERROR_INIT;
+  apq_status status = apq__tune(options, summary, &error);
+  if (status != expected) fail_msg("%s: %s", apq_status_name(status), error.message);
+  apq_error_clear(&error);
+}
+
+/* Rows of one problem, as `apq__db_measurements` gives them. */
+typedef struct rows {
+  int count, kept; /* kept: sampled in every round */
+  char winner_key[APQ__KEY_MAX];
+  char artifact[65];
+  double best, worst;
+} rows;
+
+static int see_row(const apq__winner *row, void *user) {
+  rows *r = user;
+  char key[APQ__KEY_MAX];
+  const apq__measurement *m = &row->measurement;
+  assert_false(m->modelled);
+  assert_true(m->samples >= 3 && m->min <= m->p50 && m->p50 <= m->max);
+  assert_int_equal(m->sm_mhz, 1980);
+  r->count++;
+  r->kept += m->samples == 12;
+  if (r->best == 0 || m->p50 < r->best) r->best = m->p50;
+  if (m->p50 > r->worst) r->worst = m->p50;
+  if (m->incumbent_ratio <= 1 && m->incumbent_ratio >= 1 && m->artifact[0]) {
+    strcpy(r->winner_key, apq__config_key(&row->variant.config, key));
+    strcpy(r->artifact, m->artifact);
+  }
+  return 0;
+}
+
+static rows read_rows(void) {
+  rows r = {0};
+  apq__db *db = NULL;
+  assert_int_equal(apq__db_open(db_path, APQ__DB_READ, &db, NULL, NULL), APQ_OK);
+  assert_int_equal(apq__db_measurements(db, NULL, &problem, see_row, &r, NULL), APQ_OK);
+  apq__db_close(db);
+  return r;
+}
+
+/* The posed cost, without the constant: blocks, and threads of warps. */
+static void the_fastest_wins_and_stays(void **state) {
+  (void)state;
+  apq__tune_options options = base_options();
+  apq__tune_summary summary;
+  tune(&options, &summary, APQ_OK);
+  const apq__tune_result *result = &summary.result[0];
+  assert_int_equal(result->outcome, APQ__TUNE_TUNED);
+  assert_int_equal(result->measured, SPACE_COUNT + 1);
+  assert_false(result->modelled);
+  /* Fewest blocks, most threads: the template's default, 64x64 with four warps, has two tiles in n.
+   */
+  assert_true(result->seconds > 200e-6 && result->seconds < 1000e-6);
+  rows r = read_rows();
+  assert_int_equal(r.count, SPACE_COUNT + 1);
+  assert_true(r.kept >= 8);
+  assert_true(r.worst > 1.1 * r.best);
+  assert_true(result->seconds <= r.best * 1.011);
+  assert_true(result->default_seconds >= result->seconds);
+  apq__config winner = result->winner;
+  apq__tune_summary_free(&summary);
+
+  options.retune = 1;
+  options.seed = 99;
+  tune(&options, &summary, APQ_OK);
+  char before[APQ__KEY_MAX], after[APQ__KEY_MAX];
+  assert_string_equal(apq__config_key(&winner, before),
+                      apq__config_key(&summary.result[0].winner, after));
+  assert_int_equal(summary.result[0].replaced, 0);
+  apq__tune_summary_free(&summary);
+}
+
+static int count_crash(const apq__failure *failure, void *user) {
+  *(int *)user += strcmp(failure->stage, "crash") == 0;
+  return 0;
+}
+
+static void a_crash_while_timing_costs_one_candidate(void **state) {
+  (void)state;
+  static const char *const argv[] = {"/proc/self/exe", CRASHING_WORKER, NULL};
+  apq__tune_options options = base_options();
+  apq__tune_summary summary;
+  options.worker_argv = argv;
+  tune(&options, &summary, APQ_OK);
+  const apq__tune_result *result = &summary.result[0];
+  assert_int_equal(result->outcome, APQ__TUNE_TUNED);
+  assert_true(result->failed >= 1);
+  assert_int_equal(result->measured, SPACE_COUNT + 1 - result->failed);
+  apq__db *db = NULL;
+  int crashes = 0;
+  assert_int_equal(apq__db_open(db_path, APQ__DB_READ, &db, NULL, NULL), APQ_OK);
+  assert_int_equal(apq__db_failures(db, count_crash, &crashes, NULL), APQ_OK);
+  apq__db_close(db);
+  assert_int_equal(crashes, result->failed);
+  apq__tune_summary_free(&summary);
+}
+
+static volatile sig_atomic_t stop;
+
+static void stop_in_second_round(const apq__tune_progress *progress, void *user) {
+  (void)user;
+  if (progress->phase == APQ__TUNE_MEASURE && progress->done > SPACE_COUNT + 1) stop = 1;
+}
+
+static void a_stop_while_timing_keeps_the_samples(void **state) {
+  (void)state;
+  apq__tune_options options = base_options();
+  apq__tune_summary summary;
+  stop = 0;
+  options.stop = &stop;
+  options.progress = stop_in_second_round;
+  tune(&options, &summary, APQ_INTERRUPTED);
+  assert_int_equal(summary.partial, 1);
+  assert_true(summary.result[0].has_winner);
+  assert_int_equal(summary.result[0].measured, SPACE_COUNT + 1);
+  apq__tune_summary_free(&summary);
+}
+
+static void a_bench_compares_kernels_in_one_run(void **state) {
+  (void)state;
+  apq__tune_options options = base_options();
+  apq__tune_summary summary;
+  tune(&options, &summary, APQ_OK);
+  apq__tune_summary_free(&summary);
+  rows r = read_rows();
+
+  apq__device *device = NULL;
+  assert_int_equal(posing_open(NULL, &device, NULL), APQ_OK);
+  apq__bench_entry entries[3] = {{.kind = APQ__BENCH_KERNEL, .artifact = r.artifact},
+                                 {.kind = APQ__BENCH_KERNEL, .artifact = r.artifact},
+                                 {.kind = APQ__BENCH_KERNEL}};
+  assert_int_equal(apq__config_parse(r.winner_key, &entries[0].config, NULL), APQ_OK);
+  entries[1].config = entries[0].config;
+  apq__bench_group group = {problem, entries, 3};
+  apq__bench_options bench = {.device = device, .db_path = db_path, .rounds = 10};
+  apq_error error = APQ_ERROR_INIT;
+  if (apq__bench(&bench, &group, 1, &error)) fail_msg("%s", error.message);
+  for (int i = 0; i < 2; i++) {
+    if (entries[i].status) fail_msg("%s", entries[i].message);
+    assert_int_equal(entries[i].samples, 10);
+    assert_true(entries[i].p50 > 200e-6 && entries[i].tops > 0);
+    assert_float_equal(entries[i].paired_p50, 1, 0.01);
+    assert_float_equal(entries[i].ratio, 1, 0.05);
+  }
+  /* An entry without a config says so, and costs nothing else. */
+  assert_int_not_equal(entries[2].status, APQ_OK);
+  assert_true(strlen(entries[2].message) > 5);
+  apq__device_close(device);
+
+  assert_int_equal(apq__device_open("emu", &bench.device, NULL), APQ_OK);
+  assert_int_equal(apq__bench(&bench, &group, 1, &error), APQ_INVALID_ARGUMENT);
+  apq__device_close(bench.device);
+  apq_error_clear(&error);
+}
+
+#define TIMED_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(int argc, char **argv) {
+  static const apq__worker_hooks hooks = {posing_open, posing_compile, posing_compiler_version};
+  if (argc == 2 && strcmp(argv[1], APQ__WORKER_VERB) == 0) return apq__worker_serve(&hooks);
+  if (argc == 2 && strcmp(argv[1], CRASHING_WORKER) == 0) {
+    posing.crash_at = 40;
+    return apq__worker_serve(&hooks);
+  }
+  const struct CMUnitTest tests[] = {
+      TIMED_TEST(the_fastest_wins_and_stays),
+      TIMED_TEST(a_crash_while_timing_costs_one_candidate),
+      TIMED_TEST(a_stop_while_timing_keeps_the_samples),
+      TIMED_TEST(a_bench_compares_kernels_in_one_run),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
