@@ -87,8 +87,9 @@ APQ_FUNCTION int apq_steps(const apq_lane *lane) {
   return lane->k_steps;
 }
 
-/* Copies are started before all mma steps but the last. */
-#define PARTS (BLOCKS * 4 - 1)
+/* Copies are started between the products of all mma steps but the last: the thinner they are
+ * spread, the less they hold them up. */
+#define PARTS ((BLOCKS * 4 - 1) * XT)
 
 /* Starts part `part` of PARTS of the next stage's copies; with `is_loading` 0 nothing is left to
  * load. */
@@ -222,18 +223,16 @@ APQ_FUNCTION void apq_load_activations(const apq_lane *lane, int at, int step, a
 }
 #endif
 
-APQ_FUNCTION void apq_multiply(apq_u32 w[WT][2], apq_u32 a[AT][4], int acc[XT][YT][4]) {
+/* The products of one x fragment. */
+APQ_FUNCTION void apq_multiply(apq_u32 w[WT][2], apq_u32 a[AT][4], int xi, int acc[XT][YT][4]) {
   APQ_UNROLL
-  for (int xi = 0; xi < XT; xi++) {
-    APQ_UNROLL
-    for (int yi = 0; yi < YT; yi++) {
+  for (int yi = 0; yi < YT; yi++) {
 #if SWAP
-      apq_u32 x[4] = {w[2 * xi][0], w[2 * xi + 1][0], w[2 * xi][1], w[2 * xi + 1][1]};
-      apq_mma_u8(acc[xi][yi], x, a[yi / 2] + 2 * (yi % 2));
+    apq_u32 x[4] = {w[2 * xi][0], w[2 * xi + 1][0], w[2 * xi][1], w[2 * xi + 1][1]};
+    apq_mma_u8(acc[xi][yi], x, a[yi / 2] + 2 * (yi % 2));
 #else
-      apq_mma_u8(acc[xi][yi], a[xi], w[yi]);
+    apq_mma_u8(acc[xi][yi], a[xi], w[yi]);
 #endif
-    }
   }
 }
 
@@ -250,16 +249,21 @@ APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int 
     apq_load_activations(lane, at, step, a);
     if (step % 4 == 0) apq_prepare_fragments(f);
     apq_step_words(f, step % 4, w);
-    if (step < PARTS) {
-      if (step % 4 == 3) apq_load_fragments(lane, at, step / 4 + 1, f);
+    int is_last = step == 4 * BLOCKS - 1;
+    if (step % 4 == 3 && !is_last) apq_load_fragments(lane, at, step / 4 + 1, f);
 #if STAGES > 1
-      apq_load_part(lane, fill, step, is_loading);
-    } else {
+    if (is_last) {
       apq_turn_stage();
       apq_load_fragments(lane, next, 0, f);
-#endif
     }
-    apq_multiply(w, a, acc);
+#endif
+    APQ_UNROLL
+    for (int xi = 0; xi < XT; xi++) {
+#if STAGES > 1
+      if (!is_last) apq_load_part(lane, fill, step * XT + xi, is_loading);
+#endif
+      apq_multiply(w, a, xi, acc);
+    }
   }
 }
 

@@ -77,7 +77,10 @@ static __attribute__((noinline)) void check_writes(apq__emu *emu, int line,
 static uint32_t current_interval(apq__emu *emu, int line) {
   apq__emu_memory *memory = &emu->memory;
   apq__emu_thread *thread = emu->current;
-  if (thread->interval) return thread->interval;
+  if (thread->interval && !memory->intervals[thread->interval].covered_at) {
+    memory->intervals[thread->interval].written_at = emu->clock;
+    return thread->interval;
+  }
   if (memory->interval_count == memory->interval_capacity) {
     uint32_t capacity = 2 * memory->interval_capacity;
     apq__emu_interval *intervals =
@@ -87,8 +90,8 @@ static uint32_t current_interval(apq__emu *emu, int line) {
     memory->interval_capacity = capacity;
   }
   thread->interval = memory->interval_count++;
-  memory->intervals[thread->interval] =
-      (apq__emu_interval){.block = emu->block, .thread = (uint16_t)thread->index};
+  memory->intervals[thread->interval] = (apq__emu_interval){
+      .written_at = emu->clock, .block = emu->block, .thread = (uint16_t)thread->index};
   return thread->interval;
 }
 
@@ -149,9 +152,10 @@ static apq_u32 ldg32_volatile(apq_emu *words, int line, const void *pointer) {
 static void publish(apq__emu *emu) {
   apq__emu_memory *memory = &emu->memory;
   for (uint32_t i = emu->first_interval; i < memory->interval_count; i++) {
-    apq__emu_interval *interval = &memory->intervals[i];
-    if (interval->fenced_at && is_after(emu, interval->thread, interval->fenced_at))
-      interval->published = 1;
+    apq__emu_interval *at = &memory->intervals[i];
+    if ((at->fenced_at && is_after(emu, at->thread, at->fenced_at)) ||
+        (at->covered_at && is_after(emu, at->covered_by, at->covered_at)))
+      at->published = 1;
   }
 }
 
@@ -167,11 +171,22 @@ static apq_u32 atomic_increment(apq_emu *words, int line, unsigned *pointer) {
   return (*pointer)++;
 }
 
+/* Orders what the running thread wrote, and what others wrote before a barrier that it has passed.
+ */
 static void threadfence(apq_emu *words, int line) {
   (void)line;
   apq__emu *emu = apq__emu_of(words);
-  emu->memory.intervals[emu->current->interval].fenced_at = emu->clock;
-  emu->current->interval = 0;
+  apq__emu_memory *memory = &emu->memory;
+  apq__emu_thread *self = emu->current;
+  for (uint32_t i = emu->first_interval; i < memory->interval_count; i++) {
+    apq__emu_interval *at = &memory->intervals[i];
+    if (at->published || at->thread == self->index || !is_after(emu, at->thread, at->written_at))
+      continue;
+    at->covered_at = emu->clock;
+    at->covered_by = (uint16_t)self->index;
+  }
+  if (self->interval) memory->intervals[self->interval].fenced_at = emu->clock;
+  self->interval = 0;
 }
 
 void apq__emu_global_words(apq_emu *words) {

@@ -48,12 +48,15 @@ typedef struct apq__emu_allocation {
   int released;
 } apq__emu_allocation;
 
-/* What one thread writes from one fence to the next.  Other blocks may read it when the fence came,
- * and then, maybe behind a barrier and in another thread, an atomic. */
+/* What one thread writes until a fence.  The fence may be its own, or another thread's behind a
+ * barrier.  Then an atomic, maybe behind a barrier and in another thread, tells other blocks. Times
+ * are clocks, 0 for never. */
 typedef struct apq__emu_interval {
-  uint64_t fenced_at; /* clock; 0 before */
-  uint32_t block;     /* linear */
-  uint16_t thread;
+  uint64_t written_at; /* last */
+  uint64_t fenced_at;  /* by the thread itself */
+  uint64_t covered_at; /* by the latest fence of another thread, `covered_by` */
+  uint32_t block;      /* linear */
+  uint16_t thread, covered_by;
   uint8_t published;
 } apq__emu_interval;
 
@@ -84,7 +87,7 @@ typedef struct apq__emu_thread {
   apq__emu_copy *copies; /* [first, last) are on their way, in order */
   int first, last, capacity;
   int groups;        /* committed */
-  uint32_t interval; /* of its global writes, 0 when there is none since its last fence */
+  uint32_t interval; /* of its global writes, 0 when there is none since the last fence */
 } apq__emu_thread;
 
 struct apq__emu_warp {

@@ -224,6 +224,25 @@ static const fault_case cases[] = {
      "    apq_ldg32_volatile(out + 4);\n"
      "  }\n",
      "thread 4, with no threadfence, barrier and atomic after it"},
+    {"one thread fences for all, with no barrier before", 2, 64, 0, 0,
+     "  apq_stg32(out + 4 * (64 * apq_block_x() + t), 7);\n"
+     "  if (!BAD) apq_syncthreads();\n"
+     "  if (t == 5) {\n"
+     "    apq_threadfence();\n"
+     "    if (apq_atomic_increment((unsigned *)in) == 1)\n"
+     "      for (int i = 0; i < 128; i++) apq_ldg32_volatile(out + 4 * i);\n"
+     "  }\n",
+     ", with no threadfence, barrier and atomic after it"},
+    {"a write after the fence that one thread makes for all", 2, 64, 0, 0,
+     "  apq_stg32(out + 4 * (64 * apq_block_x() + t), 7);\n"
+     "  apq_syncthreads();\n"
+     "  if (t == 5) apq_threadfence();\n"
+     "  apq_syncthreads();\n"
+     "  if (BAD && t == 9) apq_stg32(out + 4 * (64 * apq_block_x() + t), 8);\n"
+     "  apq_syncthreads();\n"
+     "  if (t == 5 && apq_atomic_increment((unsigned *)in) == 1)\n"
+     "    for (int i = 0; i < 128; i++) apq_ldg32_volatile(out + 4 * i);\n",
+     "thread 9, with no threadfence, barrier and atomic after it"},
     {"results of another block read with no ticket", 2, 32, 0, 0,
      "  if (t == 4) apq_stg32(out + 4 * apq_block_x(), 7);\n"
      "  apq_threadfence();\n"
