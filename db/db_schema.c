@@ -122,13 +122,19 @@ static const char *const steps[APQ__DB_VERSION] = {
 };
 
 apq_status apq__db_identify(apq__store *store, apq__db_kind *kind, int *version, apq_error *error) {
-  int64_t application = 0, user = 0, tables = 0;
-  apq_status status =
-      apq__store_integer(store, "PRAGMA application_id", NULL, 0, 0, &application, error);
-  if (!status) status = apq__store_integer(store, "PRAGMA user_version", NULL, 0, 0, &user, error);
-  if (!status)
-    status =
-        apq__store_integer(store, "SELECT count(*) FROM sqlite_schema", NULL, 0, 0, &tables, error);
+  /* One statement, so that all three are of one moment: between them another process may be making
+   * the tables, and a file half empty and half made would look like another program's. */
+  static const char sql[] = "SELECT (SELECT application_id FROM pragma_application_id),"
+                            " (SELECT user_version FROM pragma_user_version),"
+                            " (SELECT count(*) FROM sqlite_schema)";
+  apq__rows rows = {0};
+  int more = 0;
+  apq_status status = apq__rows_open(store, sql, NULL, 0, &rows, error);
+  if (!status) status = apq__rows_next(&rows, &more, error);
+  int64_t application = more ? apq__rows_integer(&rows, 0) : 0;
+  int64_t user = more ? apq__rows_integer(&rows, 1) : 0;
+  int64_t tables = more ? apq__rows_integer(&rows, 2) : 0;
+  apq__rows_close(&rows);
   if (status) return status;
   *version = (int)user;
   if (!application && !user && !tables)

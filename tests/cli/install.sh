@@ -59,3 +59,8 @@ for name in $names; do
     -Wl,-rpath,"$(pkg-config --variable=libdir apq)"
 done
 run_all pkg-config "$work/pc"
+
+# The tuner runs from where it was installed.
+version=$("$work/prefix/bin/apq-tune" --version)
+echo "$version"
+[ "$version" = "apq-tune $(pkg-config --modversion apq)" ]

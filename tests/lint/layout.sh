@@ -14,12 +14,12 @@ breach() {
   sed 's/^/  /'
 }
 
-# only PATTERN ALLOWED FOLDER...: lines that match PATTERN lie in files whose path matches ALLOWED.
+# only PATTERN ALLOWED FOLDER...: lines that match PATTERN lie in files whose path matches ALLOWED ('no file': nowhere).
 only() {
   pattern=$1 allowed=$2
   shift 2
   found=$(files "$@" | xargs grep -nE "$pattern" /dev/null | grep -vE "^($allowed):")
-  [ -z "$found" ] || printf '%s\n' "$found" | breach "'$pattern' belongs in $allowed only"
+  [ -z "$found" ] || printf '%s\n' "$found" | breach "'$pattern' is for $allowed only"
 }
 
 # single PATTERN FOLDER: at most one file holds PATTERN.
@@ -37,9 +37,9 @@ only '# *include *[<"]nvrtc\.h' 'runtime/jit/nvrtc_[a-z_]*\.[ch]' runtime genera
 only '\bgetenv *\(' 'runtime/base/host\.c' runtime generator db tuner templates
 only '\basm *(volatile)? *\(' 'templates/prelude_cuda\.h' templates
 only '\b(malloc|calloc|realloc|free|strdup|asprintf) *\(' 'runtime/base/alloc\.c' $library
-only '\b(printf|puts|putchar|vprintf|exit|abort|perror) *\(' 'nothing' $library
-only '\bf(printf|puts|flush) *\(( *[a-z]+, *)?std(out|err)' 'nothing' $library
-only '\b(TODO|FIXME|XXX|HACK)\b' 'nothing' $own
+only '\b(printf|puts|putchar|vprintf|exit|abort|perror) *\(' 'no file' $library
+only '\bf(printf|puts|flush) *\(( *[a-z]+, *)?std(out|err)' 'no file' $library
+only '\b(TODO|FIXME|XXX|HACK)\b' 'no file' $own
 
 files $own | sed 's|.*/||' | sort | uniq -d | while read -r name; do
   files $own | grep "/$name\$"

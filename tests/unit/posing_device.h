@@ -4,7 +4,7 @@
 #ifndef POSING_DEVICE_H
 #define POSING_DEVICE_H
 
-#include <string.h>
+#include <stdio.h>
 
 #include "compile.h"
 #include "device.h"
@@ -102,7 +102,7 @@ static apq_status posing_open(const char *name, apq__device **out, apq_error *er
   posing.ops.event_seconds = posed_event_seconds;
   posing.ops.clock_state = posed_clock_state;
   device->ops = &posing.ops;
-  strcpy(device->target.name, "Posing GPU");
+  snprintf(device->target.name, sizeof device->target.name, "Posing GPU");
   device->target.emulated = 0;
   device->target.l2_bytes = 16 << 10; /* few operand sets */
   return APQ_OK;

@@ -20,6 +20,7 @@
 #include "generator.h"
 #include "host.h"
 #include "measure.h"
+#include "planted_source.h"
 #include "tune.h"
 #include "tune_impl.h"
 #include "worker.h"
@@ -181,15 +182,9 @@ static void bad_options_are_refused(void **state) {
 
 /* ---- planted candidates ---- */
 
-static char *replace(const char *source, const char *old, const char *new) {
-  const char *at = strstr(source, old);
-  return at ? apq__format("%.*s%s%s", (int)(at - source), source, new, at + strlen(old)) : NULL;
-}
-
 /* Spoils the candidates with three stages, each in its own way. */
 static apq_status generate_planted(const apq__config *config, const apq__target *target,
                                    char **source, apq_error *error) {
-  static const char entry[] = "int m0, n0;\n  apq_tile_origin(";
   char fifo[160];
   apq_status status = apq__generate(config, target, source, error);
   if (status != APQ_OK || !apq__config_is(config, "stages", "3") ||
@@ -201,15 +196,13 @@ static apq_status generate_planted(const apq__config *config, const apq__target 
   char *planted = NULL;
   switch (kind) {
   case 0:
-    planted =
-        replace(*source, entry, "*(volatile int *)16 = 1;\n  int m0, n0;\n  apq_tile_origin(");
+    planted = plant_in_kernel(*source, "*(volatile int *)16 = 1;");
     break;
   case 1:
-    planted = replace(*source, entry,
-                      "volatile int on = 1;\n  while (on) { }\n  int m0, n0;\n  apq_tile_origin(");
+    planted = plant_in_kernel(*source, "volatile int on = 1;\nwhile (on) { }");
     break;
   case 2:
-    planted = replace(*source, "<< (i + j)", "<< (i + j + 1)");
+    planted = plant_in_result(*source, 0, 0);
     break;
   case 3:
     planted = apq__format("%s%s", fifo, *source);

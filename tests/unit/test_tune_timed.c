@@ -97,8 +97,8 @@ static int see_row(const apq__winner *row, void *user) {
   if (r->best == 0 || m->p50 < r->best) r->best = m->p50;
   if (m->p50 > r->worst) r->worst = m->p50;
   if (m->incumbent_ratio <= 1 && m->incumbent_ratio >= 1 && m->artifact[0]) {
-    strcpy(r->winner_key, apq__config_key(&row->variant.config, key));
-    strcpy(r->artifact, m->artifact);
+    snprintf(r->winner_key, sizeof r->winner_key, "%s", apq__config_key(&row->variant.config, key));
+    snprintf(r->artifact, sizeof r->artifact, "%s", m->artifact);
   }
   return 0;
 }

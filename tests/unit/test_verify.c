@@ -5,12 +5,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdio.h>
 #include <string.h>
 
 #include "alloc.h"
 #include "compile.h"
 #include "generator.h"
+#include "planted_source.h"
 #include "problem_data.h"
 #include "spot_check.h"
 #include "status.h"
@@ -59,26 +59,21 @@ static void good_kernels_pass(void **state) {
   }
 }
 
-/* Replaces `old` in the source by `new`; the test is void when the template no longer has it. */
-static char *alter(const char *source, const char *old, const char *new) {
-  const char *at = strstr(source, old);
-  if (!at) fail_msg("the generated source has no \"%s\"", old);
-  return apq__format("%.*s%s%s", (int)(at - source), source, new, at + strlen(old));
-}
-
-static apq_status verify_altered(const char *text, const char *old, const char *new,
-                                 apq_error *error) {
+/* Verifies the kernel of a config with arguments changed under it. */
+static apq_status verify_spoiled(const char *text, const char *change, apq_error *error) {
   apq__config config = complete(text);
   apq__object object;
   char *source = NULL;
   assert_int_equal(apq__generate(&config, &device->target, &source, error), APQ_OK);
-  char *altered = alter(source, old, new);
-  if (apq__compile(altered, &device->target, NULL, &object, error))
+  int is_pack = apq__config_is(&config, "family", "pack");
+  char *planted = plant_in_arguments(source, is_pack ? "apq_pack_args" : "apq_gemm_args", change);
+  assert_non_null(planted);
+  if (apq__compile(planted, &device->target, NULL, &object, error))
     fail_msg("%s\n%s", error->message, error->log ? error->log : "");
   apq_status status =
       apq__verify_image(device, &config, NULL, object.image, object.size, 1, NULL, error);
   apq__object_free(&object);
-  apq__free(altered);
+  apq__free(planted);
   apq__free(source);
   return status;
 }
@@ -86,34 +81,43 @@ static apq_status verify_altered(const char *text, const char *old, const char *
 static void planted_errors_are_refused(void **state) {
   (void)state;
   static const struct {
-    const char *config, *old, *new;
+    const char *config, *change;
   } plants[] = {
-      /* A plane product with the wrong weight. */
-      {"family=bmma,p=2,q=2", "<< (i + j)", "<< (i + i)"},
-      /* The zero point correction with one factor wrong. */
-      {"family=bmma,p=2,q=2", "column->zero * row->rest", "column->zero * row->sum"},
-      /* The bias forgotten. */
-      {"family=bmma,p=2,q=2", "if (args->bias) y = apq_add(y, column->bias);", ""},
-      /* Rounded once instead of twice: the last bit differs. */
-      {"family=bmma,p=2,q=2,out=f32",
-       "apq_mul(apq_int_to_float((int)c), apq_mul(row->scale, column->scale))",
-       "apq_mul(apq_mul(apq_int_to_float((int)c), row->scale), column->scale)"},
-      /* One column past the matrix is written. */
-      {"family=bmma,p=2,q=2", "n >= args->n", "n > args->n"},
-      /* The last stages of k are left out. */
-      {"family=bmma,p=2,q=2", "int steps = apq_steps(&lane);",
-       "int steps = apq_steps(&lane) - (apq_steps(&lane) > 3);"},
-      {"family=pack,q=4,src=f16", "<< (BITS - 1)", "<< (BITS - 1) | 1"},
+      {"family=bmma,p=2,q=2", "spoiled.bias = 0;"},
+      {"family=bmma,p=2,q=2", "spoiled.w_scale = 0;"},
+      {"family=bmma,p=2,q=2", "spoiled.zero_a++;"},
+      {"family=bmma,p=2,q=2", "spoiled.w_zero = 0;"},
+      {"family=bmma,p=2,q=2,out=i32", "spoiled.alpha_w = 1;"},
+      {"family=bmma,p=2,q=2", "spoiled.k++;"},
+      /* A row, or a column, too many is written; and one too few. */
+      {"family=bmma,p=2,q=2", "spoiled.n++;"},
+      {"family=bmma,p=2,q=2", "spoiled.m++;"},
+      {"family=imma,p=4,q=8", "spoiled.m -= spoiled.m > 1;"},
+      {"family=imma,p=4,q=8", "spoiled.ldy = spoiled.n;"},
+      {"family=pack,q=4,src=f16", "spoiled.k--;"},
+      {"family=pack,q=4,src=f16", "spoiled.format = spoiled.format == 1 ? 2 : spoiled.format;"},
+      {"family=pack,q=8,src=codes8,form=bytes", "spoiled.ldx = spoiled.k;"},
   };
   for (size_t i = 0; i < sizeof plants / sizeof plants[0]; i++) {
     apq_error error = APQ_ERROR_INIT;
-    apq_status status = verify_altered(plants[i].config, plants[i].old, plants[i].new, &error);
-    /* Writing out of bounds may be the device's find or the canary's. */
+    apq_status status = verify_spoiled(plants[i].config, plants[i].change, &error);
+    /* Reading or writing out of bounds is the device's find. */
     if (status != APQ_MISMATCH && status != APQ_KERNEL_FAULT)
-      fail_msg("\"%s\" for \"%s\": %s", plants[i].new, plants[i].old, apq_status_name(status));
+      fail_msg("%s %s: %s", plants[i].config, plants[i].change, apq_status_name(status));
     assert_true(strlen(error.message) > 10);
     apq_error_clear(&error);
   }
+}
+
+/* The emulated device aside, the results alone give a wrong kernel away. */
+static void a_wrong_result_names_its_element(void **state) {
+  (void)state;
+  apq_error error = APQ_ERROR_INIT;
+  assert_int_equal(verify_spoiled("family=bmma,p=2,q=2", "spoiled.bias = 0;", &error),
+                   APQ_MISMATCH);
+  assert_non_null(strstr(error.message, "y[0][0] is "));
+  assert_non_null(strstr(error.message, ", expected "));
+  apq_error_clear(&error);
 }
 
 /* ---- the problem itself, which real GPUs check beside the small shapes ---- */
@@ -138,18 +142,16 @@ static void bench_close(bench *b) {
 
 /* Runs the check with a kernel whose results are wrong at one element, unless `row` is -1. */
 static apq_status run_with_error(bench *b, int row, int column, int *refuted, apq_error *error) {
-  apq__config config =
-      complete(b->check.host.spec.problem.out == APQ_DTYPE_I32 ? "family=bmma,p=2,q=2,out=i32"
-                                                               : "family=bmma,p=2,q=2,out=f16");
+  apq__config config = complete(b->check.host.spec.problem.out == APQ_DTYPE_I32
+                                    ? "family=bmma,p=2,q=2,out=i32,store=direct"
+                                    : "family=bmma,p=2,q=2,out=f16,store=direct");
   apq__object object;
   apq__test_kernel kernel;
   apq__prepared prepared;
-  char *source = NULL, condition[160];
+  char *source = NULL;
   assert_int_equal(apq__generate(&config, &device->target, &source, error), APQ_OK);
-  const char *store = "apq_store_one(args, m, n, apq_result(";
-  snprintf(condition, sizeof condition,
-           "apq_store_one(args, m, n, (apq_u32)(m == %d && n == %d) ^ apq_result(", row, column);
-  char *altered = alter(source, store, condition);
+  char *altered = plant_in_result(source, row, column);
+  assert_non_null(altered);
   assert_int_equal(apq__compile(altered, &device->target, NULL, &object, error), APQ_OK);
   assert_int_equal(
       apq__test_kernel_load(device, &config, object.image, object.size, &kernel, error), APQ_OK);
@@ -223,6 +225,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(good_kernels_pass),
       cmocka_unit_test(planted_errors_are_refused),
+      cmocka_unit_test(a_wrong_result_names_its_element),
       cmocka_unit_test(spot_check_finds_corners_and_sampled_rows),
       cmocka_unit_test(freivalds_finds_any_element),
       cmocka_unit_test(disagreement_is_settled_by_the_reference),
