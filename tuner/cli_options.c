@@ -13,7 +13,8 @@ enum { ALL_VERBS = (1 << APQ__VERB_COUNT) - 1 };
 #define VERB(name) (1 << APQ__VERB_##name)
 /* Verbs that work on a selection of problems. */
 enum {
-  PROBLEM_VERBS = VERB(tune) | VERB(list) | VERB(show) | VERB(space) | VERB(explain) | VERB(verify),
+  PROBLEM_VERBS = VERB(tune) | VERB(list) | VERB(show) | VERB(space) | VERB(explain) |
+                  VERB(verify) | VERB(bench),
   DEVICE_VERBS = PROBLEM_VERBS | VERB(doctor),
 };
 
@@ -101,6 +102,7 @@ FLAG_READER(is_quiet)
 FLAG_READER(is_source)
 FLAG_READER(is_retune)
 FLAG_READER(with_artifacts)
+FLAG_READER(no_compare)
 FLAG_READER(is_help)
 FLAG_READER(is_version)
 
@@ -122,10 +124,11 @@ static const struct cli_option {
     {"jobs", "N", VERB(tune), read_jobs, "parallel compiles"},
     {"top", "N", VERB(tune) | VERB(show) | VERB(space), read_top,
      "candidates tried a problem; lines shown"},
-    {"rounds", "N", VERB(tune), read_rounds, "samples of each kernel"},
+    {"rounds", "N", VERB(tune) | VERB(bench), read_rounds, "samples of each kernel"},
     {"retune", NULL, VERB(tune), read_is_retune, "also what is tuned already or failed before"},
-    {"objective", "NAME", VERB(tune), read_objective, "burst or sustained"},
-    {"seed", "N", VERB(tune) | VERB(verify), read_seed, "of data and order"},
+    {"no-compare", NULL, VERB(tune), read_no_compare, "do not time cuBLASLt beside the winners"},
+    {"objective", "NAME", VERB(tune) | VERB(bench), read_objective, "burst or sustained"},
+    {"seed", "N", VERB(tune) | VERB(verify) | VERB(bench), read_seed, "of data and order"},
     {"source", NULL, VERB(show), read_is_source, "print the generated kernel"},
     {"artifacts", NULL, VERB(export), read_with_artifacts, "with the compiled kernels"},
     {"device", "NAME", DEVICE_VERBS, read_device, "cuda, cuda:1, emu, emu:sm_80"},

@@ -138,6 +138,11 @@ static int report(const apq__cli *cli, const apq__tune_summary *summary, const a
   if (!compared) return APQ__EXIT_FAILURE;
   int winners = 0;
   for (int i = 0; i < summary->count; i++) winners += summary->result[i].has_winner;
+  const char *objective =
+      cli->options->objective ? cli->options->objective : apq__space_objective(space);
+  if (winners && !status && !summary->target.emulated && !summary->out_of_budget &&
+      !cli->options->no_compare)
+    apq__cli_compare(cli, summary, objective, compared);
   if (cli->options->is_json) {
     exit_status = print_summary(summary, space, compared, exit_status);
   } else {

@@ -62,6 +62,7 @@ refuse 1 "no emulated arch 'sm_1'" --device emu:sm_1
 refuse 1 "no device is called 'tpu'" --device tpu
 refuse 1 "'cuda:x': 'x' is not a GPU's number" --device cuda:x
 [ -e /dev/nvidiactl ] || refuse 1 "cuda" --device cuda
+refuse 1 "bench needs a GPU" bench --device emu
 
 # Spaces.  emu: a GPU is not needed to refuse them.
 APQ_DEVICE=emu
