@@ -198,16 +198,41 @@ static apq_status take_object(checking *c, int index, apq__message *message, apq
 
 /* ---- the device ---- */
 
-/* Which one to check next.  An emulated device takes them in order, so that modelled times are
- * written best first. */
+static int count_again(const checking *c) {
+  int count = 0;
+  for (int i = 0; i < c->list->count; i++)
+    count += c->list->item[i].state == APQ__CANDIDATE_COMPILED && c->list->item[i].generation > 0;
+  return count;
+}
+
+/* Which one to check next: on a GPU those that no worker has had yet, so that a worker which dies
+ * early is not followed by all being compared again more than once.  An emulated device takes them
+ * in order, so that modelled times are written best first. */
 static int next_to_check(const checking *c) {
-  if (!c->session->target.emulated) return next_in(c, APQ__CANDIDATE_COMPILED);
+  int is_ordered = c->session->target.emulated, again = -1;
   for (int i = 0; i < c->list->count; i++) {
-    apq__candidate_state state = c->list->item[i].state;
-    if (state == APQ__CANDIDATE_COMPILED) return i;
-    if (state != APQ__CANDIDATE_VERIFIED && state != APQ__CANDIDATE_FAILED) return -1;
+    const apq__candidate *candidate = &c->list->item[i];
+    if (candidate->state == APQ__CANDIDATE_COMPILED) {
+      if (is_ordered || candidate->generation == 0) return i;
+      if (again < 0) again = i;
+    } else if (is_ordered && candidate->state != APQ__CANDIDATE_VERIFIED &&
+               candidate->state != APQ__CANDIDATE_FAILED) {
+      return -1;
+    }
   }
-  return -1;
+  /* Not before the last compile: what it gives may end this worker too. */
+  return c->finished + count_again(c) == c->list->count ? again : -1;
+}
+
+/* A new worker knows nothing of the result on which those that passed in the old one agreed: they
+ * are compared again, so that in the end all agree on one.  (The emulated device compares none.) */
+static void check_again(checking *c) {
+  if (c->session->target.emulated || c->verified) return;
+  for (int i = 0; i < c->list->count; i++) {
+    if (c->list->item[i].state != APQ__CANDIDATE_VERIFIED) continue;
+    c->list->item[i].state = APQ__CANDIDATE_COMPILED;
+    c->finished--;
+  }
 }
 
 static apq_status feed_device(checking *c, apq_error *error) {
@@ -221,8 +246,10 @@ static apq_status feed_device(checking *c, apq_error *error) {
       status = pass(c, index, error);
     } else {
       apq__bytes body = {0};
+      int generation = session->generation;
       status = apq__session_device(session, error);
       if (status != APQ_OK) return status;
+      if (session->generation != generation) check_again(c);
       apq__put_load(&body, index, candidate);
       candidate->state = APQ__CANDIDATE_CHECKING;
       c->at_device = index;

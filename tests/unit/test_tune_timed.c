@@ -15,13 +15,16 @@
 #include "bench.h"
 #include "db.h"
 #include "generator.h"
+#include "planted_source.h"
 #include "posing_device.h"
+#include "spot_check.h"
 #include "tune.h"
 #include "worker.h"
 
 static const char space_text[] =
     "return space { name = 'tiny', family = 'bmma', objective = 'burst', knobs = {"
-    " tile_m = {16, 32}, tile_n = {16, 32}, stages = {2}, warps_m = {1}, warps_n = {1, 2} } }";
+    " tile_m = {16, 32}, tile_n = {16, 32}, stages = {2}, warps_m = {1}, warps_n = {1, 2},"
+    " store = {'direct'} } }";
 enum { SPACE_COUNT = 8 };
 
 #define CRASHING_WORKER "--crashing-worker"
@@ -64,7 +67,7 @@ static apq__tune_options base_options(void) {
                              .problems = &problem,
                              .problem_count = 1,
                              .prune_ratio = 100,
-                             .rounds = 12,
+                             .rounds = 6,
                              .jobs = 2,
                              .generate = generate};
 }
@@ -93,7 +96,7 @@ static int see_row(const apq__winner *row, void *user) {
   assert_true(m->samples >= 3 && m->min <= m->p50 && m->p50 <= m->max);
   assert_int_equal(m->sm_mhz, 1980);
   r->count++;
-  r->kept += m->samples == 12;
+  r->kept += m->samples == 6;
   if (r->best == 0 || m->p50 < r->best) r->best = m->p50;
   if (m->p50 > r->worst) r->worst = m->p50;
   if (m->incumbent_ratio <= 1 && m->incumbent_ratio >= 1 && m->artifact[0]) {
@@ -169,6 +172,56 @@ static void a_crash_while_timing_costs_one_candidate(void **state) {
   apq__tune_summary_free(&summary);
 }
 
+/* A row of `tall` that the check of the problem does not sample. */
+static int hidden_row;
+static const apq__problem tall = {1, 1, 100, 72, 256, APQ_DTYPE_F16};
+
+/* One kernel is wrong where nothing looks, another kills its worker while being verified. */
+static apq_status generate_planted(const apq__config *config, const apq__target *target,
+                                   char **source, apq_error *error) {
+  apq_status status = generate(config, target, source, error);
+  if (status || apq__config_int(config, "warps_n", 0) != 1) return status;
+  int tile_m = apq__config_int(config, "tile_m", 0), tile_n = apq__config_int(config, "tile_n", 0);
+  char *planted = NULL;
+  if (tile_m == 16 && tile_n == 16) planted = plant_in_result(*source, hidden_row, 5);
+  if (tile_m == 32 && tile_n == 16) planted = plant_in_kernel(*source, "*(volatile int *)16 = 1;");
+  if (!planted) return status;
+  apq__free(*source);
+  *source = planted;
+  return status;
+}
+
+static int count_wrong(const apq__failure *failure, void *user) {
+  *(int *)user += strcmp(failure->stage, "verify") == 0;
+  return 0;
+}
+
+static void a_hidden_error_is_found_by_comparison(void **state) {
+  (void)state;
+  apq__spot_check check;
+  assert_int_equal(apq__spot_check_make(&tall, 0, &check, NULL), APQ_OK);
+  for (int row = 99, sampled = 1; sampled; hidden_row = row--) {
+    /* Not at the edge of a tile either. */
+    sampled = row % 16 == 0 || row % 16 == 15;
+    for (int i = 0; i < check.row_count; i++) sampled |= check.rows[i] == row;
+  }
+  apq__spot_check_free(&check);
+  apq__tune_options options = base_options();
+  apq__tune_summary summary;
+  options.problems = &tall;
+  options.generate = generate_planted;
+  tune(&options, &summary, APQ_OK);
+  assert_int_equal(summary.result[0].outcome, APQ__TUNE_TUNED);
+  assert_int_equal(summary.result[0].failed, 2);
+  apq__tune_summary_free(&summary);
+  apq__db *db = NULL;
+  int wrong = 0;
+  assert_int_equal(apq__db_open(db_path, APQ__DB_READ, &db, NULL, NULL), APQ_OK);
+  assert_int_equal(apq__db_failures(db, count_wrong, &wrong, NULL), APQ_OK);
+  apq__db_close(db);
+  assert_int_equal(wrong, 1);
+}
+
 static volatile sig_atomic_t stop;
 
 static void stop_in_second_round(const apq__tune_progress *progress, void *user) {
@@ -239,6 +292,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       TIMED_TEST(the_fastest_wins_and_stays),
       TIMED_TEST(a_crash_while_timing_costs_one_candidate),
+      TIMED_TEST(a_hidden_error_is_found_by_comparison),
       TIMED_TEST(a_stop_while_timing_keeps_the_samples),
       TIMED_TEST(a_bench_compares_kernels_in_one_run),
   };
