@@ -63,9 +63,10 @@ static int look_at_driver(apq__diagnosis *diagnosis) {
 #ifdef APQ_HAVE_CUDA
   count = apq__cuda_count(&error);
 #else
-  apq__fail(&error, APQ_NO_DEVICE, "device",
-            "this build has no CUDA backend: it was built with APQ_CUDA=OFF or without the toolkit's "
-            "headers");
+  apq__fail(
+      &error, APQ_NO_DEVICE, "device",
+      "this build has no CUDA backend: it was built with APQ_CUDA=OFF or without the toolkit's "
+      "headers");
 #endif
   if (count == 0)
     say(add(diagnosis, "driver", APQ__HEALTH_MISSING, follows), "%s", error.message);
