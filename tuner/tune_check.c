@@ -93,6 +93,7 @@ static apq_status fail(checking *c, int index, const char *stage, const apq_erro
 static apq_status pass(checking *c, int index, apq_error *error) {
   apq__candidate *candidate = &c->list->item[index];
   candidate->state = APQ__CANDIDATE_VERIFIED;
+  candidate->passed = 1;
   apq__session_set_verified(c->session, &candidate->config);
   c->finished++;
   if (c->best < 0 || candidate->cost < c->list->item[c->best].cost) c->best = index;
@@ -201,7 +202,7 @@ static apq_status take_object(checking *c, int index, apq__message *message, apq
 static int count_again(const checking *c) {
   int count = 0;
   for (int i = 0; i < c->list->count; i++)
-    count += c->list->item[i].state == APQ__CANDIDATE_COMPILED && c->list->item[i].generation > 0;
+    count += c->list->item[i].state == APQ__CANDIDATE_COMPILED && c->list->item[i].passed;
   return count;
 }
 
@@ -213,7 +214,7 @@ static int next_to_check(const checking *c) {
   for (int i = 0; i < c->list->count; i++) {
     const apq__candidate *candidate = &c->list->item[i];
     if (candidate->state == APQ__CANDIDATE_COMPILED) {
-      if (is_ordered || candidate->generation == 0) return i;
+      if (is_ordered || !candidate->passed) return i;
       if (again < 0) again = i;
     } else if (is_ordered && candidate->state != APQ__CANDIDATE_VERIFIED &&
                candidate->state != APQ__CANDIDATE_FAILED) {
@@ -323,20 +324,25 @@ apq_status apq__check_candidates(apq__session *session, apq__candidates *list, d
   report(&c, NULL);
   while (status == APQ_OK && c.finished < list->count) {
     double left = deadline - apq__now();
-    if (apq__session_stopped(session) || left <= 0) break;
-    status = feed_compilers(&c, error);
-    if (status == APQ_OK) status = feed_device(&c, error);
+    /* Out of time: what is at the device is waited for, as killing its worker costs more. */
+    if (apq__session_stopped(session) || (left <= 0 && c.at_device < 0)) break;
+    if (left > 0) status = feed_compilers(&c, error);
+    if (left > 0 && status == APQ_OK) status = feed_device(&c, error);
     if (status != APQ_OK || c.finished == list->count) break;
     apq__message message;
     apq_error loss = APQ_ERROR_INIT;
     int which;
     apq__worker_event event =
-        apq__session_wait(session, left < 60 ? left : 60, &which, &message, &loss);
+        apq__session_wait(session, left > 0 && left < 1 ? left : 1, &which, &message, &loss);
     if (event != APQ__WORKER_NOTHING) status = take_event(&c, event, which, &message, &loss, error);
     apq__message_free(&message);
     apq_error_clear(&loss);
   }
   abandon(&c);
+  /* For want of time not compared again; still, each passed. */
+  for (int i = 0; i < list->count; i++)
+    if (list->item[i].state == APQ__CANDIDATE_COMPILED && list->item[i].passed)
+      list->item[i].state = APQ__CANDIDATE_VERIFIED;
   *failed += c.failed;
   return status;
 }

@@ -26,6 +26,7 @@ typedef struct apq__candidate {
   int pinned;    /* a template's default or the database's: kept and measured to the end */
   int incumbent; /* the winner of the database */
   apq__candidate_state state;
+  int passed;  /* has been VERIFIED, if perhaps by a worker that died since */
   void *image; /* once compiled; owned */
   size_t image_size;
   char object_id[65];
