@@ -3,7 +3,7 @@
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
  *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32
  * Where no zero point varies, both products are known beforehand: an edge's `rest` is then what it
- * takes from D, and with no bias either the tile is plain. */
+ * takes from D; with both alphas 1 and no bias either, the tile is plain. */
 typedef struct apq_edge {
   apq_u32 zero;      /* z_a;  z_w */
   apq_u32 rest;      /* alpha_a Sa - k z_a;  alpha_w Sw;  plain: times z_w, z_a */
@@ -14,7 +14,7 @@ typedef struct apq_edge {
 } apq_edge;
 
 APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
-  return !args->a_zero && !args->w_zero && !args->bias;
+  return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1;
 }
 
 /* An edge as it is in device memory; finished after the first copies are under way. */
@@ -127,9 +127,9 @@ APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const a
                              (unsigned long long)((1u << Q) - 1u) * column->sum - sum;
   sum = (apq_u32)(twice >> 1);
 #endif
+  if (is_plain) return sum - row->rest - column->rest;
   /* Both alphas are 1 or 2: a shift. */
   sum <<= (args->alpha_a >> 1) + (args->alpha_w >> 1);
-  if (is_plain) return sum - row->rest - column->rest;
   return sum - column->zero * row->rest - row->zero * column->rest;
 }
 
