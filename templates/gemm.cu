@@ -129,10 +129,11 @@ APQ_FUNCTION void apq_tile_sums(const apq_gemm_args *args, int m0, int n0, int m
 #endif
 }
 
-/* Tokens m, m + step, ... of a thread's eight channels from n on.  `is_whole` is a constant: the
- * tile lies inside the matrix, in whole 16-byte stores, and so no step branches. */
+/* Tokens m, m + step, ... of a thread's eight channels from n on.  `is_whole` and `is_plain` are
+ * constants where they are 1: the tile lies inside the matrix, in whole 16-byte stores, so that no
+ * step branches; and it is plain (apq_edge). */
 APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, int n, int is_whole,
-                                   int is_wide, const apq_edge column[8]) {
+                                   int is_wide, int is_plain, const apq_edge column[8]) {
   APQ_UNROLL_4
   for (int m = apq_thread() / (TILE_N / 8); m < TILE_M; m += THREADS / (TILE_N / 8)) {
     if (!is_whole && m0 + m >= args->m) continue;
@@ -140,7 +141,7 @@ APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, in
     apq_u32 sum[8];
     apq_tile_sums(args, m0, n0, m, n, sum);
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) sum[i] = apq_result(args, sum[i], &row, &column[i]);
+    for (int i = 0; i < 8; i++) sum[i] = apq_result(args, sum[i], &row, &column[i], is_plain);
     apq_store_eight(args, m0 + m, n0 + n, is_whole || is_wide, sum);
   }
 }
@@ -150,14 +151,18 @@ APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, in
 APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, int m0, int n0) {
   int n = apq_thread() % (TILE_N / 8) * 8;
   int is_aligned = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
+  int is_whole = is_aligned && m0 + TILE_M <= args->m && n0 + TILE_N <= args->n;
   if (n0 + n >= args->n) return;
   apq_edge column[8];
   APQ_UNROLL
   for (int i = 0; i < 8; i++) column[i] = apq_get_edge(EDGES_AT + COLUMN_EDGE(n + i) * EDGE_BYTES);
-  if (is_aligned && m0 + TILE_M <= args->m && n0 + TILE_N <= args->n)
-    apq_store_column(args, m0, n0, n, 1, 1, column);
+  if (is_whole && apq_is_plain(args))
+    apq_store_column(args, m0, n0, n, 1, 1, 1, column);
+  else if (is_whole)
+    apq_store_column(args, m0, n0, n, 1, 1, 0, column);
   else
-    apq_store_column(args, m0, n0, n, 0, is_aligned && n0 + n + 8 <= args->n, column);
+    apq_store_column(args, m0, n0, n, 0, is_aligned && n0 + n + 8 <= args->n, apq_is_plain(args),
+                     column);
 }
 
 #else
@@ -178,7 +183,7 @@ APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane 
         apq_edge row = apq_get_edge(EDGES_AT + ROW_EDGE(m) * EDGE_BYTES);
         apq_edge column = apq_get_edge(EDGES_AT + COLUMN_EDGE(n) * EDGE_BYTES);
         apq_store_one(args, m0 + m, n0 + n,
-                      apq_result(args, apq_sum(acc, xi, yi, e), &row, &column));
+                      apq_result(args, apq_sum(acc, xi, yi, e), &row, &column, apq_is_plain(args)));
       }
     }
   }
@@ -212,10 +217,10 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 
   int steps = apq_steps(&lane);
   apq_fragments fragments;
-  apq_edge edges[EDGES];
+  apq_raw_edge edges[EDGES];
   apq_load_edges(&args, m0, n0, edges);
 #if STAGES == 1
-  apq_put_edges(EDGES_AT, edges);
+  apq_put_edges(&args, EDGES_AT, edges);
   APQ_NO_UNROLL
   for (int step = 0; step < steps; step++) {
     apq_load_stage(&args, &lane, 0, 1);
@@ -233,7 +238,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   APQ_NO_UNROLL
   for (int step = 0; step < STAGES - 1; step++)
     apq_load_stage(&args, &lane, step * STAGE_BYTES, step < steps);
-  apq_put_edges(EDGES_AT, edges);
+  apq_put_edges(&args, EDGES_AT, edges);
   apq_cp_async_wait(STAGES - 2);
   apq_syncthreads();
   apq_load_fragments(&lane, 0, 0, &fragments);

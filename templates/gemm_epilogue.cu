@@ -1,40 +1,59 @@
 /* ---- output: from exact sums to the result type ---- */
 
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
- *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32 */
+ *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32
+ * Where no zero point varies, both products are known beforehand: an edge's `rest` is then what it
+ * takes from D; with both alphas 1 and no bias either, the tile is plain. */
 typedef struct apq_edge {
   apq_u32 zero;      /* z_a;  z_w */
-  apq_u32 rest;      /* alpha_a Sa - k z_a;  alpha_w Sw */
+  apq_u32 rest;      /* alpha_a Sa - k z_a;  alpha_w Sw;  plain: times z_w, z_a */
   float scale, bias; /* bias of a column only */
 #if OP == OP_XOR
   apq_u32 sum; /* Sa;  Sw */
 #endif
 } apq_edge;
 
-APQ_FUNCTION apq_edge apq_load_row(const apq_gemm_args *args, int m) {
-  apq_edge row;
-  apq_u32 sum = apq_ldg32(args->a_sum + m);
+APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
+  return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1;
+}
+
+/* An edge as it is in device memory; finished after the first copies are under way. */
+typedef struct apq_raw_edge {
+  apq_u32 sum, zero;
+  float scale, bias;
+} apq_raw_edge;
+
+APQ_FUNCTION apq_raw_edge apq_load_row(const apq_gemm_args *args, int m) {
+  apq_raw_edge row;
+  row.sum = apq_ldg32(args->a_sum + m);
   row.zero = args->a_zero ? apq_ldg32(args->a_zero + m) : (apq_u32)args->zero_a;
-  row.rest = (apq_u32)args->alpha_a * sum - (apq_u32)args->k * row.zero;
   row.scale = args->a_scale ? apq_ldg_f32(args->a_scale + m) : 1.0f;
   row.bias = 0.0f;
-#if OP == OP_XOR
-  row.sum = sum;
-#endif
   return row;
 }
 
-APQ_FUNCTION apq_edge apq_load_column(const apq_gemm_args *args, int n) {
-  apq_edge column;
-  apq_u32 sum = apq_ldg32(args->w_sum + n);
+APQ_FUNCTION apq_raw_edge apq_load_column(const apq_gemm_args *args, int n) {
+  apq_raw_edge column;
+  column.sum = apq_ldg32(args->w_sum + n);
   column.zero = args->w_zero ? apq_ldg32(args->w_zero + n) : (apq_u32)args->zero_w;
-  column.rest = (apq_u32)args->alpha_w * sum;
   column.scale = args->w_scale ? apq_ldg_f32(args->w_scale + n) : 1.0f;
   column.bias = args->bias ? apq_ldg_f32(args->bias + n) : 0.0f;
-#if OP == OP_XOR
-  column.sum = sum;
-#endif
   return column;
+}
+
+APQ_FUNCTION apq_edge apq_finish_edge(const apq_gemm_args *args, const apq_raw_edge *raw,
+                                      int is_row) {
+  apq_edge edge;
+  edge.zero = raw->zero;
+  edge.scale = raw->scale;
+  edge.bias = raw->bias;
+  edge.rest = is_row ? (apq_u32)args->alpha_a * raw->sum - (apq_u32)args->k * raw->zero
+                     : (apq_u32)args->alpha_w * raw->sum;
+  if (apq_is_plain(args)) edge.rest *= (apq_u32)(is_row ? args->zero_w : args->zero_a);
+#if OP == OP_XOR
+  edge.sum = raw->sum;
+#endif
+  return edge;
 }
 
 /* The edges of the block's tile wait in shared memory behind the ring, TILE_M rows and then TILE_N
@@ -76,29 +95,31 @@ APQ_FUNCTION apq_edge apq_get_edge(int at) {
 /* A thread's edges of the tile at (m0, n0); those past the matrix repeat its last.  They are loaded
  * before the first stage and put behind the ring after it, so that the two wait together. */
 #define EDGES ((TILE_M + TILE_N + THREADS - 1) / THREADS)
-APQ_FUNCTION void apq_load_edges(const apq_gemm_args *args, int m0, int n0, apq_edge edge[EDGES]) {
+APQ_FUNCTION void apq_load_edges(const apq_gemm_args *args, int m0, int n0,
+                                 apq_raw_edge edge[EDGES]) {
   APQ_UNROLL
   for (int e = 0; e < EDGES; e++) {
-    int m = m0 + apq_thread() + e * THREADS, n = n0 + apq_thread() + e * THREADS - TILE_M;
-    if (apq_thread() + e * THREADS < TILE_M)
+    int i = apq_thread() + e * THREADS, m = m0 + i, n = n0 + i - TILE_M;
+    if (i < TILE_M)
       edge[e] = apq_load_row(args, m < args->m ? m : args->m - 1);
     else
       edge[e] = apq_load_column(args, n < args->n ? n : args->n - 1);
   }
 }
 
-APQ_FUNCTION void apq_put_edges(int at, const apq_edge edge[EDGES]) {
+APQ_FUNCTION void apq_put_edges(const apq_gemm_args *args, int at, const apq_raw_edge raw[EDGES]) {
   APQ_UNROLL
   for (int e = 0; e < EDGES; e++) {
     int i = apq_thread() + e * THREADS;
+    apq_edge edge = apq_finish_edge(args, &raw[e], i < TILE_M);
     int place = i < TILE_M ? ROW_EDGE(i) : COLUMN_EDGE(i - TILE_M);
-    if (i < TILE_M + TILE_N) apq_put_edge(at + place * EDGE_BYTES, &edge[e]);
+    if (i < TILE_M + TILE_N) apq_put_edge(at + place * EDGE_BYTES, &edge);
   }
 }
 
 /* The corrected integer product of one output. */
 APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const apq_edge *row,
-                                 const apq_edge *column) {
+                                 const apq_edge *column, int is_plain) {
 #if OP == OP_XOR
   /* popc(a ^ w) = popc(a) + popc(w) - 2 popc(a & w), summed over all planes with their weights. The
    * limits keep D below 2^32, so twice D is exact in 64 bits. */
@@ -106,6 +127,7 @@ APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const a
                              (unsigned long long)((1u << Q) - 1u) * column->sum - sum;
   sum = (apq_u32)(twice >> 1);
 #endif
+  if (is_plain) return sum - row->rest - column->rest;
   /* Both alphas are 1 or 2: a shift. */
   sum <<= (args->alpha_a >> 1) + (args->alpha_w >> 1);
   return sum - column->zero * row->rest - row->zero * column->rest;
@@ -113,13 +135,13 @@ APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const a
 
 /* One result: the integer, or the scaled float before its last rounding, as bits. */
 APQ_FUNCTION apq_u32 apq_result(const apq_gemm_args *args, apq_u32 sum, const apq_edge *row,
-                                const apq_edge *column) {
-  apq_u32 c = apq_correct(args, sum, row, column);
+                                const apq_edge *column, int is_plain) {
+  apq_u32 c = apq_correct(args, sum, row, column, is_plain);
 #if OUT == OUT_I32
   return c;
 #else
   float y = apq_mul(apq_int_to_float((int)c), apq_mul(row->scale, column->scale));
-  if (args->bias) y = apq_add(y, column->bias);
+  if (!is_plain && args->bias) y = apq_add(y, column->bias);
   return apq_float_bits(y);
 #endif
 }
