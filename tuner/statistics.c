@@ -36,7 +36,10 @@ static double quantile(const double *sorted, int count, double at) {
   int below = (int)position;
   if (below + 1 >= count) return sorted[count - 1];
   double part = position - below;
-  return sorted[below] * (1 - part) + sorted[below + 1] * part;
+  /* In this form, and no more than the neighbor above: weighting both would round equal samples to
+   * something below them, and quantiles must be in order. */
+  double low = sorted[below], high = sorted[below + 1];
+  return fmin(low + (high - low) * part, high);
 }
 
 void apq__quantiles_of(const double *samples, int count, apq__quantiles *out) {

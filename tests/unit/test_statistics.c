@@ -154,8 +154,22 @@ static void rounds_start_elsewhere_and_visit_each_once(void **state) {
   assert_int_equal(order[0], 0);
 }
 
+/* Equal samples of any value and number: rounding must not put a quantile below the minimum. */
+static void quantiles_are_in_order(void **state) {
+  (void)state;
+  for (int count = 1; count <= 32; count++)
+    for (int i = 0; i < 1000; i++) {
+      double samples[32];
+      for (int s = 0; s < count; s++) samples[s] = (i + 1) * 1.7e-7 + (s % 2 ? 0 : (i % 3) * 1e-21);
+      apq__quantiles q;
+      apq__quantiles_of(samples, count, &q);
+      assert_true(q.min <= q.p10 && q.p10 <= q.p50 && q.p50 <= q.p90 && q.p90 <= q.max);
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(quantiles_are_in_order),
       cmocka_unit_test(quantiles_interpolate_and_skip_missing),
       cmocka_unit_test(drift_that_hits_both_leaves_the_ratio_alone),
       cmocka_unit_test(halving_keeps_the_best_and_the_pinned),
