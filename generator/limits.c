@@ -75,7 +75,7 @@ static apq_status gemm_limits(const apq__config *config, const apq__problem *pro
   *shape = (apq__shape){{0, 0, 0}, (unsigned)g.threads, (unsigned)smem, 0, 0, registers};
   if (!problem) return APQ_OK;
   /* As apq_tile_origin in templates/gemm.cu reads it. */
-  enum { GROUP = 8, GRID_MAX = 65535 };
+  enum { GROUP = 4, GRID_MAX = 65535 };
   int m_tiles = ceil_div(problem->m, g.tile_m), n_tiles = ceil_div(problem->n, g.tile_n);
   int height = m_tiles < GROUP ? m_tiles : GROUP;
   int layers = ceil_div(m_tiles, height) * g.split_k;

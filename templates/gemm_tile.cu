@@ -57,9 +57,11 @@ APQ_FUNCTION void apq_plan_copies(apq_u32 *from, int total, int chunks, int tile
   APQ_UNROLL
   for (int i = 0; i < COPIES(total); i++) {
     int index = i * THREADS + apq_thread();
-    int row = index / chunks, at = first + row % tile;
+    /* One plane needs no division of its rows. */
+    int plane = total > tile * chunks ? index / chunks / tile : 0;
+    int at = first + (total > tile * chunks ? index / chunks % tile : index / chunks);
     if (at >= limit) at = limit - 1;
-    from[i] = ((apq_u32)(row / tile) * (apq_u32)limit + (apq_u32)at) * (apq_u32)row_chunks +
+    from[i] = ((apq_u32)plane * (apq_u32)limit + (apq_u32)at) * (apq_u32)row_chunks +
               (apq_u32)(index % chunks);
   }
 }
