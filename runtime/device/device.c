@@ -29,9 +29,9 @@ static int count_cuda(apq_error *error) {
 }
 #else
 static apq_status open_cuda(int ordinal, apq__device **out, apq_error *error) {
-  (void)ordinal;
   (void)out;
-  return apq__fail(error, APQ_NO_DEVICE, "device", "this build has no CUDA backend");
+  return apq__fail(error, APQ_NO_DEVICE, "device",
+                   "no device cuda:%d: this build has no CUDA backend", ordinal);
 }
 static int count_cuda(apq_error *error) {
   open_cuda(0, NULL, error);
