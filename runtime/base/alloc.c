@@ -65,24 +65,29 @@ char *apq__strdup(const char *text) {
   return apq__strndup(text, strlen(text));
 }
 
+/* Room for `length` more characters and the zero; 0 and `failed` when there is none. */
+static int text_reserve(apq__text *text, size_t length) {
+  if (text->failed) return 0;
+  size_t need = text->length + length + 1;
+  if (need <= text->capacity) return 1;
+  size_t capacity = need < 128 ? 128 : need * 2;
+  char *data = apq__realloc(text->data, capacity);
+  if (!data) {
+    text->failed = 1;
+    return 0;
+  }
+  text->data = data;
+  text->capacity = capacity;
+  return 1;
+}
+
 static void text_add_va(apq__text *text, const char *format, va_list arguments) {
   va_list again;
   va_copy(again, arguments);
   int length = vsnprintf(NULL, 0, format, again);
   va_end(again);
   if (length < 0) text->failed = 1;
-  if (text->failed) return;
-  size_t need = text->length + (size_t)length + 1;
-  if (need > text->capacity) {
-    size_t capacity = need < 128 ? 128 : need * 2;
-    char *data = apq__realloc(text->data, capacity);
-    if (!data) {
-      text->failed = 1;
-      return;
-    }
-    text->data = data;
-    text->capacity = capacity;
-  }
+  if (length < 0 || !text_reserve(text, (size_t)length)) return;
   vsnprintf(text->data + text->length, (size_t)length + 1, format, arguments);
   text->length += (size_t)length;
 }
@@ -95,7 +100,10 @@ void apq__text_add(apq__text *text, const char *format, ...) {
 }
 
 void apq__text_add_bytes(apq__text *text, const char *bytes, size_t length) {
-  apq__text_add(text, "%.*s", (int)length, bytes);
+  if (!text_reserve(text, length)) return;
+  memcpy(text->data + text->length, bytes, length);
+  text->length += length;
+  text->data[text->length] = 0;
 }
 
 void apq__text_free(apq__text *text) {

@@ -104,6 +104,17 @@ static void the_allocator_hook_sees_everything(void **state) {
   assert_int_equal(apq_set_allocator(NULL), APQ_OK);
 }
 
+/* Bytes are bytes: a zero among them neither ends nor shortens the text. */
+static void bytes_may_be_zero(void **state) {
+  (void)state;
+  apq__text text = {0};
+  apq__text_add_bytes(&text, "a\0b", 3);
+  apq__text_add(&text, "%s", "c");
+  assert_int_equal(text.length, 4);
+  assert_memory_equal(text.data, "a\0bc", 5);
+  apq__text_free(&text);
+}
+
 static void texts_grow(void **state) {
   (void)state;
   apq__text text = {0};
@@ -163,6 +174,7 @@ int main(void) {
       cmocka_unit_test(errno_values_map_to_statuses),
       cmocka_unit_test(the_allocator_hook_sees_everything),
       cmocka_unit_test(texts_grow),
+      cmocka_unit_test(bytes_may_be_zero),
       cmocka_unit_test(each_failing_allocation_is_survived),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
