@@ -2,9 +2,9 @@
 
 #include "family_impl.h"
 
-/* A roofline whose terms are those a kernel of this kind can be bound by. Constants without a data
- * sheet are fits to measurements on an H200; docs/performance.md shows how well the order agrees.
- */
+/* A roofline whose terms are those a kernel of this kind can be bound by.  Rates come from
+ * target.c; the other constants (exposed latency, epilogue, launch) are estimates and not fitted.
+ * docs/performance.md compares the order with measurements: fair for few planes, poor for imma. */
 
 static double at_least(double a, double b) {
   return a > b ? a : b;
