@@ -62,20 +62,19 @@ static int has_digest(const apq__rows *rows, int column, const apq__field *field
   return size == sizeof digest && memcmp(stored, digest, size) == 0;
 }
 
-/* Runs a query whose columns are those of the view `winner`. */
-static apq_status visit_measurements(apq__db *db, const char *sql, const apq__value *values,
-                                     int count, int (*visit)(const apq__winner *, void *),
-                                     void *user, apq_error *error) {
+/* Runs a query each row of which `read` turns into a winner; `what` names a row in the error. */
+static apq_status visit_rows(apq__db *db, const char *sql, const apq__value *values, int count,
+                             int (*read)(const apq__rows *, apq__winner *), const char *what,
+                             int (*visit)(const apq__winner *, void *), void *user,
+                             apq_error *error) {
   apq__rows rows = {0};
   apq__winner row;
   int more = 0;
   apq_status status = apq__rows_open(db->store, sql, values, count, &rows, error);
   if (!status) status = apq__rows_next(&rows, &more, error);
   while (!status && more) {
-    if (!read_fields(&rows, apq__winner_fields, apq__winner_field_count, &row) ||
-        !has_digest(&rows, apq__winner_field_count, apq__winner_fields, apq__winner_field_count,
-                    &row, NULL))
-      status = fail_damaged(db, "measurement", error);
+    if (!read(&rows, &row))
+      status = fail_damaged(db, what, error);
     else if (visit(&row, user))
       break;
     else
@@ -83,6 +82,19 @@ static apq_status visit_measurements(apq__db *db, const char *sql, const apq__va
   }
   apq__rows_close(&rows);
   return status;
+}
+
+static int read_measurement(const apq__rows *rows, apq__winner *row) {
+  return read_fields(rows, apq__winner_fields, apq__winner_field_count, row) &&
+         has_digest(rows, apq__winner_field_count, apq__winner_fields, apq__winner_field_count, row,
+                    NULL);
+}
+
+/* Runs a query whose columns are those of the view `winner`. */
+static apq_status visit_measurements(apq__db *db, const char *sql, const apq__value *values,
+                                     int count, int (*visit)(const apq__winner *, void *),
+                                     void *user, apq_error *error) {
+  return visit_rows(db, sql, values, count, read_measurement, "measurement", visit, user, error);
 }
 
 #define MEASUREMENTS                                                                               \
@@ -130,22 +142,8 @@ static int read_kept(const apq__rows *rows, apq__winner *row) {
 static apq_status visit_kept(apq__db *db, const apq__value *values,
                              int (*visit)(const apq__winner *, void *), void *user,
                              apq_error *error) {
-  apq__rows rows = {0};
-  apq__winner row;
-  int more = 0;
-  apq_status status = apq__rows_open(
-      db->store, "SELECT record FROM winner_cache " IS_WANTED BY_CONTEST, values, 2, &rows, error);
-  if (!status) status = apq__rows_next(&rows, &more, error);
-  while (!status && more) {
-    if (!read_kept(&rows, &row))
-      status = fail_damaged(db, "winner", error);
-    else if (visit(&row, user))
-      break;
-    else
-      status = apq__rows_next(&rows, &more, error);
-  }
-  apq__rows_close(&rows);
-  return status;
+  return visit_rows(db, "SELECT record FROM winner_cache " IS_WANTED BY_CONTEST, values, 2,
+                    read_kept, "winner", visit, user, error);
 }
 
 static int is_kept_as(const apq__rows *rows, const apq__winner *row) {
