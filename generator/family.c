@@ -29,8 +29,8 @@ static const char *next_word(const char *at, char *word, size_t size) {
   return at + length;
 }
 
-/* " * @knob name = default : value value : doc".  The domain lives in the declaration's text; the
- * table points to static storage because templates are part of the binary. */
+/* " * @knob name = default : value value : doc".  What is read stays in static storage, as long as
+ * the templates themselves, which are part of the binary. */
 static void read_knob(apq__family *family, const char *line) {
   enum { VALUES_MAX = 16, STORE = APQ__FAMILIES_MAX * APQ__KNOBS_MAX };
   static char values[STORE][VALUES_MAX][APQ__WORD_MAX];
@@ -109,6 +109,14 @@ const apq__family *apq__family_find(const char *name) {
   for (int i = 0; (family = apq__family_at(i)); i++)
     if (strcmp(family->name, name) == 0) return family;
   return NULL;
+}
+
+apq_status apq__config_family(const apq__config *config, const char *stage, const apq__family **out,
+                              apq_error *error) {
+  const char *name = apq__config_get(config, "family");
+  *out = name ? apq__family_find(name) : NULL;
+  if (*out) return APQ_OK;
+  return apq__fail(error, APQ_NOT_FOUND, stage, "no family '%s'", name ? name : "");
 }
 
 const char *apq__family_name(const apq__family *family) {

@@ -16,6 +16,14 @@ struct apq__family {
   char hash[2][65]; /* for CUDA and for emulated targets */
 };
 
+static inline int apq__ceil_div(int a, int b) {
+  return (a + b - 1) / b;
+}
+
+/* The family that a config names; NOT_FOUND, in the name of `stage`, when there is none. */
+apq_status apq__config_family(const apq__config *config, const char *stage, const apq__family **out,
+                              apq_error *error);
+
 /* The file's text, or NULL. */
 const char *apq__embedded_text(const char *name);
 
@@ -35,7 +43,7 @@ typedef struct apq__gemm_knobs {
   int x_tile, y_tile, x_warps, y_warps; /* sides of the mma: 16 rows, 8 columns */
   int x_rows, y_rows;                   /* rows of a stage (bmma) */
   int x_fragments, y_fragments;         /* accumulators of a warp, 16x8 each */
-  int threads, pitch, stage_bytes;
+  int threads, stage_bytes;
   int copies; /* 16-byte copies a thread makes for one stage */
 } apq__gemm_knobs;
 

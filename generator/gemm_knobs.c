@@ -1,10 +1,4 @@
-#include <string.h>
-
 #include "family_impl.h"
-
-static int ceil_div(int a, int b) {
-  return (a + b - 1) / b;
-}
 
 /* Mirrors the #defines at the top of templates/gemm_tile.cu, bmma.cu and imma.cu. */
 apq__gemm_knobs apq__gemm_read(const apq__config *config) {
@@ -39,15 +33,13 @@ apq__gemm_knobs apq__gemm_read(const apq__config *config) {
   g.y_fragments = g.y_rows / g.y_warps / 8;
   int pad = g.is_padded ? 16 : 0;
   if (g.is_bytes) {
-    g.pitch = g.tile_k + pad;
-    g.stage_bytes = g.tile_m * g.pitch + g.tile_k / 128 * g.p * g.tile_n * 16;
-    g.copies = ceil_div(g.tile_m * g.tile_k / 16, g.threads) +
-               ceil_div(g.tile_n * g.p * g.tile_k / 128, g.threads);
+    g.stage_bytes = g.tile_m * (g.tile_k + pad) + g.tile_k / 128 * g.p * g.tile_n * 16;
+    g.copies = apq__ceil_div(g.tile_m * g.tile_k / 16, g.threads) +
+               apq__ceil_div(g.tile_n * g.p * g.tile_k / 128, g.threads);
   } else {
-    g.pitch = g.tile_k / 8 + pad;
-    g.stage_bytes = (g.x_rows + g.y_rows) * g.pitch;
-    g.copies = ceil_div(g.x_rows * g.tile_k / 128, g.threads) +
-               ceil_div(g.y_rows * g.tile_k / 128, g.threads);
+    g.stage_bytes = (g.x_rows + g.y_rows) * (g.tile_k / 8 + pad);
+    g.copies = apq__ceil_div(g.x_rows * g.tile_k / 128, g.threads) +
+               apq__ceil_div(g.y_rows * g.tile_k / 128, g.threads);
   }
   return g;
 }

@@ -42,15 +42,13 @@ static void add_constants(const apq__config *config, const apq__family *family,
 apq_status apq__generate(const apq__config *config, const apq__target *target, char **source,
                          apq_error *error) {
   *source = NULL;
-  const char *name = apq__config_get(config, "family");
-  const apq__family *family = name ? apq__family_find(name) : NULL;
-  if (!family)
-    return apq__fail(error, APQ_NOT_FOUND, "generate", "no family '%s'", name ? name : "");
+  const apq__family *family = NULL;
+  apq_status status = apq__config_family(config, "generate", &family, error);
+  if (status) return status;
   apq__resolver *resolver = apq__calloc(1, sizeof *resolver);
   if (!resolver) return apq__fail(error, APQ_OUT_OF_MEMORY, "generate", "out of memory");
   resolver->config = config;
   apq__text head = {0}, out = {0};
-  apq_status status = APQ_OK;
   add_constants(config, family, target, &head);
   if (head.failed) {
     status = apq__fail(error, APQ_OUT_OF_MEMORY, "generate", "out of memory");

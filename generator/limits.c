@@ -1,13 +1,7 @@
 #include "generator.h"
 
-#include <string.h>
-
 #include "family_impl.h"
 #include "status.h"
-
-static int ceil_div(int a, int b) {
-  return (a + b - 1) / b;
-}
 
 /* Every refusal is one row: the first that is true is the reason. */
 typedef struct {
@@ -32,7 +26,7 @@ static int estimate_registers(const apq__gemm_knobs *g) {
 
 /* k stages that one split at least would have to share. */
 static int k_stages(const apq__gemm_knobs *g, const apq__problem *problem) {
-  return ceil_div(ceil_div(problem->k, 128) * 128, g->tile_k);
+  return apq__ceil_div(apq__ceil_div(problem->k, 128) * 128, g->tile_k);
 }
 
 static apq_status gemm_limits(const apq__config *config, const apq__problem *problem,
@@ -76,9 +70,9 @@ static apq_status gemm_limits(const apq__config *config, const apq__problem *pro
   if (!problem) return APQ_OK;
   /* As apq_tile_origin in templates/gemm.cu reads it. */
   enum { GROUP = 4, GRID_MAX = 65535 };
-  int m_tiles = ceil_div(problem->m, g.tile_m), n_tiles = ceil_div(problem->n, g.tile_n);
+  int m_tiles = apq__ceil_div(problem->m, g.tile_m), n_tiles = apq__ceil_div(problem->n, g.tile_n);
   int height = m_tiles < GROUP ? m_tiles : GROUP;
-  int layers = ceil_div(m_tiles, height) * g.split_k;
+  int layers = apq__ceil_div(m_tiles, height) * g.split_k;
   if (n_tiles > GRID_MAX || layers > GRID_MAX)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more tiles than a grid has");
   shape->grid[0] = (unsigned)height;
@@ -108,9 +102,9 @@ static apq_status pack_limits(const apq__config *config, const apq__problem *pro
 
 apq_status apq__config_limits(const apq__config *config, const apq__problem *problem,
                               const apq__target *target, apq__shape *shape, apq_error *error) {
-  const char *name = apq__config_get(config, "family");
-  const apq__family *family = name ? apq__family_find(name) : NULL;
-  if (!family) return apq__fail(error, APQ_NOT_FOUND, "limits", "no family '%s'", name ? name : "");
+  const apq__family *family = NULL;
+  apq_status status = apq__config_family(config, "limits", &family, error);
+  if (status) return status;
   return family->is_product ? gemm_limits(config, problem, target, shape, error)
                             : pack_limits(config, problem, target, shape, error);
 }
