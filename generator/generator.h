@@ -39,6 +39,12 @@ const char *apq__family_hash(const apq__family *family, int emulated);
  * must be set. NOT_FOUND, INVALID_ARGUMENT name the family, knob and value. */
 apq_status apq__config_complete(apq__config *config, apq_error *error);
 
+/* What one bulk tensor copy of an operand brings: `rows` rows of one plane (or of the byte matrix),
+ * `bytes` of each. */
+typedef struct apq__box {
+  int bytes, rows, swizzle;
+} apq__box;
+
 /* How a complete config is launched for a problem. */
 typedef struct apq__shape {
   unsigned grid[3];
@@ -47,6 +53,10 @@ typedef struct apq__shape {
   size_t workspace_bytes; /* split-K partial sums and tickets; 0 otherwise */
   size_t ticket_bytes;    /* the tail of the workspace that must be zero before each launch */
   int registers;          /* estimated, a thread */
+  unsigned cluster;       /* blocks along x in a cluster; 0: none */
+  int dependent;          /* 1: launched as a dependent of the kernel before it */
+  int is_tma;             /* 1: takes apq_tma_args, with maps of these boxes */
+  apq__box w_box, a_box;
 } apq__shape;
 
 /* Static limits: legal knob combinations, instructions of the arch, shared memory, registers, and

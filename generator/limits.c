@@ -60,7 +60,8 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
   };
   apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
   if (status) return status;
-  *shape = (apq__shape){{0, 0, 0}, (unsigned)g.threads, (unsigned)smem, 0, 0, registers};
+  *shape = (apq__shape){
+      .threads = (unsigned)g.threads, .smem_bytes = (unsigned)smem, .registers = registers};
   if (!problem) return APQ_OK;
   /* As apq_tile_origin in templates/gemm.cu reads it. */
   enum { GROUP = 4, GRID_MAX = 65535 };
@@ -86,7 +87,7 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
   unsigned warps = (unsigned)apq__config_int(config, "warps", 1);
   if (32 * warps > (unsigned)target->threads_per_sm)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more threads than an SM has");
-  *shape = (apq__shape){{0, 0, 0}, 32 * warps, 12 * warps, 0, 0, 32};
+  *shape = (apq__shape){.threads = 32 * warps, .smem_bytes = 12 * warps, .registers = 32};
   if (problem) {
     shape->grid[0] = (unsigned)problem->m;
     shape->grid[1] = shape->grid[2] = 1;

@@ -48,6 +48,9 @@ static apq_status check_desc(apq_context *context, const apq_plan_desc *desc, ap
   if (status) return status;
   if (desc->weights->context != context)
     return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "weights: made in another context");
+  if (desc->weights->group)
+    return apq__fail(error, APQ_UNSUPPORTED, "plan",
+                     "weights: no kernel applies scales of groups of %d", desc->weights->group);
   status = apq__check_bits(desc->bits, "bits", error);
   if (!status) status = apq__check_format(desc->format, "format", error);
   if (!status) status = check_types(desc, error);

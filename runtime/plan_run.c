@@ -6,6 +6,7 @@
 #include "config.h"
 #include "context.h"
 #include "kernel_abi.h"
+#include "kernel_launch.h"
 #include "status.h"
 #include "weights.h"
 
@@ -42,18 +43,6 @@ static apq_status check_workspace(const apq__entry *entry, const void *workspace
   return APQ_OK;
 }
 
-static apq_status launch(const apq_plan *plan, const apq__loaded *loaded, const apq__shape *shape,
-                         const void *args, size_t args_size, void *stream, apq_error *error) {
-  apq__device *device = plan->context->device;
-  const apq__launch how = {.kernel = loaded->kernel,
-                           .grid = {shape->grid[0], shape->grid[1], shape->grid[2]},
-                           .threads = shape->threads,
-                           .smem_bytes = shape->smem_bytes,
-                           .args = args,
-                           .args_size = args_size};
-  return device->ops->launch(device, &how, stream, error);
-}
-
 static apq_status launch_pack(const apq_plan *plan, const apq__entry *entry, const void *x,
                               int64_t ldx, uint8_t *workspace, void *stream, apq_error *error) {
   const apq__layout *at = &entry->layout;
@@ -69,7 +58,8 @@ static apq_status launch_pack(const apq_plan *plan, const apq__entry *entry, con
     args.scale = (float *)(void *)(workspace + at->scales);
     args.zero = (int *)(void *)(workspace + at->zeros);
   }
-  return launch(plan, entry->pack, &entry->pack_shape, &args, sizeof args, stream, error);
+  return apq__kernel_launch(plan->context->device, entry->pack->kernel, &entry->pack_shape, &args,
+                            sizeof args, stream, error);
 }
 
 static apq_status launch_product(const apq_plan *plan, const apq__entry *entry, void *y,
@@ -79,11 +69,11 @@ static apq_status launch_product(const apq_plan *plan, const apq__entry *entry, 
   apq_gemm_args args = {.w = weights->planes,
                         .a = workspace + at->packed,
                         .y = y,
-                        .w_sum = weights->sums,
+                        .w_sum = weights->w_sum,
                         .a_sum = (const int *)(const void *)(workspace + at->sums),
-                        .w_zero = weights->zeros,
+                        .w_zero = weights->w_zero,
                         .a_zero = plan->desc.input_zero,
-                        .w_scale = weights->scales,
+                        .w_scale = weights->w_scale,
                         .a_scale = plan->desc.input_scale,
                         .bias = plan->desc.bias,
                         .partial = (int *)(void *)(workspace + at->partial),
@@ -102,7 +92,9 @@ static apq_status launch_product(const apq_plan *plan, const apq__entry *entry, 
     if (plan->desc.format == APQ_FORMAT_UINT)
       args.a_zero = (const int *)(const void *)(workspace + at->zeros);
   }
-  return launch(plan, entry->product, &entry->choice.shape, &args, sizeof args, stream, error);
+  return apq__product_launch(plan->context->device, entry->product->kernel, &entry->choice.shape,
+                             &args, weights->bits, plan->desc.bits, entry->wants_bytes, stream,
+                             error);
 }
 
 apq_status apq_plan_run(const apq_plan *plan, int m, const void *x, int64_t ldx, void *y,

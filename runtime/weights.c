@@ -177,20 +177,17 @@ static apq_status upload_one(apq_context *context, const void *from, size_t byte
 
 static apq_status upload(apq_weights *weights, const packed *host, apq_error *error) {
   const size_t row = (size_t)weights->n * 4;
-  const struct {
-    const void *from;
-    size_t bytes;
-    void **to;
-  } part[] = {
-      {host->planes, (size_t)apq__planes_bytes(weights->n, weights->k, weights->bits),
-       &weights->planes},
-      {host->sums, row, &weights->sums},
-      {host->scales, row, &weights->scales},
-      {host->zeros, row, &weights->zeros},
-  };
+  const void *const from[] = {host->planes, host->sums, host->scales, host->zeros};
+  const size_t bytes[] = {(size_t)apq__planes_bytes(weights->n, weights->k, weights->bits), row,
+                          row, row};
+  void *to[] = {NULL, NULL, NULL, NULL};
   apq_status status = APQ_OK;
-  for (size_t i = 0; i < sizeof part / sizeof part[0] && !status; i++)
-    status = upload_one(weights->context, part[i].from, part[i].bytes, part[i].to, error);
+  for (int i = 0; i < 4 && !status; i++)
+    status = upload_one(weights->context, from[i], bytes[i], &to[i], error);
+  weights->planes = to[0];
+  weights->w_sum = to[1];
+  weights->w_scale = to[2];
+  weights->w_zero = to[3];
   return status;
 }
 
@@ -214,6 +211,7 @@ apq_status apq_weights_create(apq_context *context, const apq_weights_desc *desc
                            .n = desc->n,
                            .k = desc->k,
                            .bits = desc->bits,
+                           .groups = 1,
                            .format = desc->format,
                            .affine = apq__format_affine(desc->format, desc->bits)};
   status = pack(desc, &host, error);
@@ -231,7 +229,7 @@ cleanup:
 
 void apq_weights_destroy(apq_weights *weights) {
   if (!weights) return;
-  void *const memory[] = {weights->planes, weights->sums, weights->scales, weights->zeros};
+  void *const memory[] = {weights->planes, weights->w_sum, weights->w_scale, weights->w_zero};
   for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
     apq_device_free(weights->context, memory[i]);
   apq__free(weights);

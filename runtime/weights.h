@@ -9,13 +9,16 @@ struct apq_weights {
   apq_context *context;
   int n, k, bits;
   apq_format format;
-  apq__affine affine;
-  int64_t max_abs; /* largest |alpha*u - zero| with the actual zero points */
+  apq__affine affine; /* where w_zero is not NULL it replaces affine.zero */
+  int64_t max_abs;    /* largest |alpha*u - zero| with the actual zero points */
+  int group;          /* codes along k that share a scale: 32, 64, 128, 256; 0: all, per channel */
+  int groups;         /* of a row: ceil(k / group), the last may be short; 1 when per channel */
   /* Device memory. */
   void *planes;
-  void *sums;   /* int32 [n] */
-  void *scales; /* float [n], or NULL: 1.0 */
-  void *zeros;  /* int32 [n], or NULL: affine.zero */
+  float *w_scale;   /* [n][groups], or NULL: 1.0 */
+  int *w_zero;      /* [n][groups], or NULL: affine.zero */
+  int *w_sum;       /* [n] */
+  int *w_group_sum; /* [n][groups] sums of codes; NULL when per channel */
 };
 
 /* INVALID_ARGUMENT when not 1 to 8; `name` is the field. */

@@ -28,6 +28,18 @@ typedef struct apq_gemm_args {
   int zero_w, zero_a;
 } apq_gemm_args;
 
+/* A matrix as the bulk tensor copies see it (device.h); opaque, and each device has its own. */
+typedef struct __attribute__((aligned(64))) apq_tensor_map {
+  unsigned long long word[16];
+} apq_tensor_map;
+
+/* Products of the families that copy by tensor maps: boxes of planes or bytes, as the config says.
+ */
+typedef struct apq_tma_args {
+  apq_tensor_map w, a;
+  apq_gemm_args gemm;
+} apq_tma_args;
+
 /* Packing: one block a row.  Reads x[rows][ldx], writes codes, their sum, the scale and the zero
  * point of the row. */
 typedef struct apq_pack_args {

@@ -6,6 +6,7 @@
 #include "bitplane.h"
 #include "host.h"
 #include "reference.h"
+#include "kernel_launch.h"
 #include "status.h"
 
 /* Bytes before and after y. */
@@ -364,22 +365,16 @@ static apq_status grow_workspace(apq__device_data *data, size_t bytes, apq_error
 
 apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *data,
                               apq__prepared *out, apq_error *error) {
-  apq__shape shape;
   *out = (apq__prepared){.loaded = loaded, .data = data};
-  apq_status status =
-      apq__config_limits(&loaded->config, &data->problem, &loaded->device->target, &shape, error);
-  if (status == APQ_OK) status = grow_workspace(data, shape.workspace_bytes, error);
+  const apq__shape *shape = &out->shape;
+  apq_status status = apq__config_limits(&loaded->config, &data->problem, &loaded->device->target,
+                                         &out->shape, error);
+  if (status == APQ_OK) status = grow_workspace(data, shape->workspace_bytes, error);
   if (status != APQ_OK) return status;
-  out->launch.kernel = loaded->kernel;
-  memcpy(out->launch.grid, shape.grid, sizeof shape.grid);
-  out->launch.threads = shape.threads;
-  out->launch.smem_bytes = shape.smem_bytes;
-  out->launch.args_size = sizeof out->args;
   out->args = data->args;
-  if (shape.workspace_bytes > 0) out->args.partial = data->workspace;
-  if (shape.ticket_bytes > 0) {
-    out->ticket_bytes = shape.ticket_bytes;
-    out->tickets = (char *)data->workspace + shape.workspace_bytes - shape.ticket_bytes;
+  if (shape->workspace_bytes > 0) out->args.partial = data->workspace;
+  if (shape->ticket_bytes > 0) {
+    out->tickets = (char *)data->workspace + shape->workspace_bytes - shape->ticket_bytes;
     out->args.tickets = out->tickets;
   }
   return APQ_OK;
@@ -387,15 +382,19 @@ apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *
 
 apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const void *a, void *y,
                                 void *stream, apq_error *error) {
-  apq__device_data *data = prepared->data;
+  const apq__device_data *data = prepared->data;
+  const apq__test_kernel *loaded = prepared->loaded;
   apq__device *device = data->device;
   apq_status status = APQ_OK;
   prepared->args.w = w ? w : data->w;
-  prepared->args.a = a ? a : prepared->loaded->wants_bytes ? data->a_bytes : data->a_planes;
+  prepared->args.a = a ? a : loaded->wants_bytes ? data->a_bytes : data->a_planes;
   prepared->args.y = y ? y : apq__device_data_y(data);
-  prepared->launch.args = &prepared->args;
   if (prepared->tickets)
-    status = device->ops->fill(device, prepared->tickets, 0, prepared->ticket_bytes, stream, error);
-  if (status == APQ_OK) status = device->ops->launch(device, &prepared->launch, stream, error);
+    status = device->ops->fill(device, prepared->tickets, 0, prepared->shape.ticket_bytes, stream,
+                               error);
+  if (status == APQ_OK)
+    status =
+        apq__product_launch(device, loaded->kernel, &prepared->shape, &prepared->args,
+                            data->problem.p, data->problem.q, loaded->wants_bytes, stream, error);
   return status;
 }

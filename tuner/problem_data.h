@@ -102,10 +102,9 @@ void apq__test_kernel_unload(apq__test_kernel *loaded);
 typedef struct apq__prepared {
   const apq__test_kernel *loaded;
   apq__device_data *data;
-  apq__launch launch; /* args point to `args` below: not to be copied */
+  apq__shape shape;
   apq_gemm_args args;
   void *tickets; /* zeroed before each launch; NULL when there are none */
-  size_t ticket_bytes;
 } apq__prepared;
 /* Grows the workspace; the workspace of kernels prepared before moves with it, so prepare again
  * after another was prepared.  INFEASIBLE when the config cannot do this problem. */

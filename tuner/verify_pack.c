@@ -9,6 +9,7 @@
 #include "host.h"
 #include "problem_data.h"
 #include "reference.h"
+#include "kernel_launch.h"
 #include "status.h"
 
 enum { ROWS = 7, CANARY = 256 };
@@ -182,10 +183,7 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
   apq__shape shape;
   status = apq__config_limits(&kernel->config, &problem, &device->target, &shape, error);
   if (status != APQ_OK) goto cleanup;
-  apq__launch launch = {kernel->kernel, {shape.grid[0], shape.grid[1], shape.grid[2]},
-                        shape.threads,  shape.smem_bytes,
-                        &args,          sizeof args};
-  status = ops->launch(device, &launch, NULL, error);
+  status = apq__kernel_launch(device, kernel->kernel, &shape, &args, sizeof args, NULL, error);
   if (status == APQ_OK) status = ops->synchronize(device, NULL, error);
   for (int i = 0; status == APQ_OK && i < count; i++)
     status = check_result(device, c, &results[i], error);

@@ -63,6 +63,7 @@ static const apq__device_ops ops = {
     .unload = apq__cuda_unload,
     .kernel = apq__cuda_kernel,
     .launch = apq__cuda_launch,
+    .tensor_map = apq__cuda_tensor_map,
     .stream_create = apq__cuda_stream_create,
     .stream_destroy = apq__cuda_stream_destroy,
     .synchronize = apq__cuda_synchronize,

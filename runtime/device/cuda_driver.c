@@ -9,15 +9,17 @@
 static const char *const names[] = {"libcuda.so.1", NULL};
 static const char *const symbols[] = {
 #define APQ__CUDA_SYMBOL(field, symbol, parameters) symbol,
-    APQ__CUDA_FUNCTIONS(APQ__CUDA_SYMBOL)
+    APQ__CUDA_FUNCTIONS(APQ__CUDA_SYMBOL) APQ__CUDA_FUNCTIONS_12(APQ__CUDA_SYMBOL)
 #undef APQ__CUDA_SYMBOL
         NULL};
+#define APQ__CUDA_ONE(field, symbol, parameters) +1
 static const apq__library_desc library = {
     .what = "CUDA driver",
     .hint = "it comes with the NVIDIA driver, 470 or newer",
     .variable = APQ__VAR_COUNT,
     .names = names,
     .symbols = symbols,
+    .optional = 0 APQ__CUDA_FUNCTIONS_12(APQ__CUDA_ONE),
     .status = APQ_NO_DEVICE,
     .stage = "device",
 };

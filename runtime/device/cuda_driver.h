@@ -7,8 +7,8 @@
 #include "apq.h"
 
 /* Every driver function in use: field, exported symbol, parameters.  Symbols are spelled out
- * because the toolkit's macros name the newest version of each, which an older driver lacks; all of
- * these exist since driver 11.4 (R470). */
+ * because the toolkit's macros name the newest version of each, which an older driver lacks.  All
+ * of these exist since driver 11.4 (R470). */
 #define APQ__CUDA_FUNCTIONS(X)                                                                     \
   X(Init, "cuInit", (unsigned flags))                                                              \
   X(DriverGetVersion, "cuDriverGetVersion", (int *version))                                        \
@@ -63,9 +63,21 @@
   X(EventSynchronize, "cuEventSynchronize", (CUevent event))                                       \
   X(EventElapsedTime, "cuEventElapsedTime", (float *milliseconds, CUevent begin, CUevent end))
 
+/* What GPUs from sm_90 on need; such a GPU has no driver without them, so they are NULL only where
+ * nothing calls them. */
+#define APQ__CUDA_FUNCTIONS_12(X)                                                                  \
+  X(LaunchKernelEx, "cuLaunchKernelEx",                                                            \
+    (const CUlaunchConfig *config, CUfunction function, void **params, void **extra))              \
+  X(TensorMapEncodeTiled, "cuTensorMapEncodeTiled",                                                \
+    (CUtensorMap * map, CUtensorMapDataType type, cuuint32_t rank, void *base,                     \
+     const cuuint64_t *sizes, const cuuint64_t *strides, const cuuint32_t *box,                    \
+     const cuuint32_t *steps, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,        \
+     CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill))
+
 typedef struct apq__cuda_driver {
 #define APQ__CUDA_FIELD(field, symbol, parameters) CUresult(CUDAAPI *field) parameters;
   APQ__CUDA_FUNCTIONS(APQ__CUDA_FIELD)
+  APQ__CUDA_FUNCTIONS_12(APQ__CUDA_FIELD)
 #undef APQ__CUDA_FIELD
   int version; /* of the API, 13000 for 13.0; after the functions, which are filled as an array */
 } apq__cuda_driver;

@@ -55,6 +55,8 @@ void apq__cuda_unload(apq__device *, apq__module *);
 apq_status apq__cuda_kernel(apq__device *, apq__module *, const char *, size_t, apq__kernel **,
                             apq__kernel_info *, apq_error *);
 apq_status apq__cuda_launch(apq__device *, const apq__launch *, void *, apq_error *);
+apq_status apq__cuda_tensor_map(apq__device *, const apq__tensor_box *, apq_tensor_map *,
+                                apq_error *);
 
 /* cuda_stream.c */
 apq_status apq__cuda_stream_create(apq__device *, void **, apq_error *);

@@ -189,19 +189,93 @@ apq_status apq__cuda_kernel(apq__device *device, apq__module *module, const char
   return status;
 }
 
+/* A launch with attributes: clusters and dependent launches, which sm_90 brought. */
+static apq_status launch_extended(apq__device *device, const apq__launch *launch, void *stream,
+                                  void **extra, apq_error *error) {
+  CUlaunchAttribute attribute[2];
+  unsigned count = 0;
+  if (launch->cluster > 1)
+    attribute[count++] = (CUlaunchAttribute){
+        .id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+        .value.clusterDim = {.x = launch->cluster, .y = 1, .z = 1},
+    };
+  if (launch->dependent)
+    attribute[count++] = (CUlaunchAttribute){
+        .id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+        .value.programmaticStreamSerializationAllowed = 1,
+    };
+  CUlaunchConfig config = {
+      .gridDimX = launch->grid[0],
+      .gridDimY = launch->grid[1],
+      .gridDimZ = launch->grid[2],
+      .blockDimX = launch->threads,
+      .blockDimY = 1,
+      .blockDimZ = 1,
+      .sharedMemBytes = launch->smem_bytes,
+      .hStream = stream,
+      .attrs = attribute,
+      .numAttrs = count,
+  };
+  return APQ__CUDA_RUN(device, error, LaunchKernelEx, &config, launch->kernel->function, NULL,
+                       extra);
+}
+
 apq_status apq__cuda_launch(apq__device *device, const apq__launch *launch, void *stream,
                             apq_error *error) {
   size_t size = launch->args_size;
   /* The driver only reads the arguments; its interface lacks the const. */
   void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(uintptr_t)launch->args,
                    CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END};
-  apq_status status = APQ__CUDA_RUN(device, error, LaunchKernel, launch->kernel->function,
-                                    launch->grid[0], launch->grid[1], launch->grid[2],
-                                    launch->threads, 1, 1, launch->smem_bytes, stream, NULL, extra);
+  int has_attributes = launch->cluster > 1 || launch->dependent;
+  apq_status status = APQ_OK;
+  if (has_attributes && device->target.cc < 90)
+    status = apq__fail(error, APQ_INFEASIBLE, "device",
+                       "%s has neither clusters nor dependent launches", device->target.name);
+  else if (has_attributes)
+    status = launch_extended(device, launch, stream, extra, error);
+  else
+    status = APQ__CUDA_RUN(device, error, LaunchKernel, launch->kernel->function, launch->grid[0],
+                           launch->grid[1], launch->grid[2], launch->threads, 1, 1,
+                           launch->smem_bytes, stream, NULL, extra);
   if (status)
     apq__error_prefix(error,
-                      "kernel '%s', grid %u x %u x %u, %u threads, %u bytes of shared memory",
+                      "kernel '%s', grid %u x %u x %u in clusters of %u, %u threads, %u bytes of "
+                      "shared memory",
                       launch->kernel->name, launch->grid[0], launch->grid[1], launch->grid[2],
-                      launch->threads, launch->smem_bytes);
+                      launch->cluster > 1 ? launch->cluster : 1, launch->threads,
+                      launch->smem_bytes);
+  return status;
+}
+
+apq_status apq__cuda_tensor_map(apq__device *device, const apq__tensor_box *box,
+                                apq_tensor_map *out, apq_error *error) {
+  static const struct {
+    int bytes;
+    CUtensorMapSwizzle swizzle;
+  } swizzles[] = {{0, CU_TENSOR_MAP_SWIZZLE_NONE},
+                  {32, CU_TENSOR_MAP_SWIZZLE_32B},
+                  {64, CU_TENSOR_MAP_SWIZZLE_64B},
+                  {128, CU_TENSOR_MAP_SWIZZLE_128B}};
+  if (device->target.cc < 90)
+    return apq__fail(error, APQ_INFEASIBLE, "device", "%s has no bulk tensor copies",
+                     device->target.name);
+  size_t i = 0;
+  while (i < 3 && swizzles[i].bytes != box->swizzle) i++;
+  const cuuint64_t sizes[3] = {box->row_bytes, box->rows, box->planes};
+  const cuuint64_t strides[2] = {box->row_pitch, box->plane_pitch};
+  const cuuint32_t extents[3] = {(cuuint32_t)box->box_bytes, (cuuint32_t)box->box_rows, 1};
+  const cuuint32_t steps[3] = {1, 1, 1};
+  /* The encoder works on the host alone and wants no context. */
+  const apq__cuda_driver *driver = apq__cuda_of(device)->driver;
+  apq_status status = APQ__CUDA_CALL(
+      driver, error, TensorMapEncodeTiled, (CUtensorMap *)out, CU_TENSOR_MAP_DATA_TYPE_UINT8, 3,
+      (void *)(uintptr_t)box->base, sizes, strides, extents, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      swizzles[i].swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status)
+    apq__error_prefix(error,
+                      "the tensor map of %zu planes (pitch %zu) of %zu rows (pitch %zu) of %zu "
+                      "bytes, in boxes of %d rows of %d bytes, swizzle %d",
+                      box->planes, box->plane_pitch, box->rows, box->row_pitch, box->row_bytes,
+                      box->box_rows, box->box_bytes, box->swizzle);
   return status;
 }

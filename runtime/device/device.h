@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "apq.h"
+#include "kernel_abi.h"
 #include "target.h"
 
 typedef struct apq__device apq__device;
@@ -24,7 +25,21 @@ typedef struct apq__launch {
   unsigned smem_bytes; /* dynamic shared memory */
   const void *args;
   size_t args_size;
+  unsigned cluster; /* neighboring blocks along x that form a cluster; 0 and 1: none */
+  int dependent;    /* 1: may start before the stream's previous kernel has ended, up to its own
+                       apq_grid_wait (programmatic dependent launch) */
 } apq__launch;
+
+/* A matrix of planes as the bulk tensor copies see it: [planes][rows][row_bytes], and the box of
+ * box_bytes x box_rows of one plane that one copy brings.  What a box covers outside is zero.  The
+ * copy permutes the 16-byte chunks of a row of `swizzle` bytes (0: as they are) by its number. */
+typedef struct apq__tensor_box {
+  const void *base;               /* device memory, 16-byte aligned */
+  size_t row_bytes, rows, planes; /* extents */
+  size_t row_pitch, plane_pitch;  /* bytes, multiples of 16 */
+  int box_bytes, box_rows;        /* at most 256 each; a swizzled box is as wide as its swizzle */
+  int swizzle;                    /* 0, 32, 64 or 128 */
+} apq__tensor_box;
 
 /* What the compiler gave a kernel. */
 typedef struct apq__kernel_info {
@@ -50,6 +65,9 @@ typedef struct apq__device_ops {
   apq_status (*kernel)(apq__device *, apq__module *, const char *name, size_t smem_bytes,
                        apq__kernel **, apq__kernel_info *, apq_error *);
   apq_status (*launch)(apq__device *, const apq__launch *, void *stream, apq_error *);
+  /* Describes a matrix for a kernel's arguments; INFEASIBLE where the device has no bulk tensor
+   * copies.  Touches no device memory and does not synchronize: legal in a captured stream. */
+  apq_status (*tensor_map)(apq__device *, const apq__tensor_box *, apq_tensor_map *, apq_error *);
   apq_status (*stream_create)(apq__device *, void **, apq_error *);
   void (*stream_destroy)(apq__device *, void *);
   apq_status (*synchronize)(apq__device *, void *stream, apq_error *);

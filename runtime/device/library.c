@@ -40,10 +40,12 @@ static apq_status open_library(const apq__library_desc *desc, void **out, apq_er
 
 apq_status apq__library_load(const apq__library_desc *desc, void *table, apq_error *error) {
   void *library = NULL;
+  size_t count = 0;
+  while (desc->symbols[count]) count++;
   apq_status status = open_library(desc, &library, error);
-  for (size_t i = 0; !status && desc->symbols[i]; i++) {
+  for (size_t i = 0; !status && i < count; i++) {
     void *address = dlsym(library, desc->symbols[i]);
-    if (!address)
+    if (!address && i < count - desc->optional)
       status = apq__fail(error, desc->status, desc->stage,
                          "the %s library has no %s: it is too old, or another library", desc->what,
                          desc->symbols[i]);

@@ -14,6 +14,7 @@ typedef struct apq__library_desc {
   apq__variable variable; /* that may name the file, or APQ__VAR_COUNT */
   const char *const *names;   /* tried in turn when the variable is unset; NULL ends them */
   const char *const *symbols; /* functions, in the order of the table they go to; NULL ends them */
+  size_t optional;            /* how many of the last of them may be missing, and are NULL then */
   apq_status status;          /* of a failure */
   const char *stage;          /* of a failure */
 } apq__library_desc;

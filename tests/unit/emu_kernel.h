@@ -89,8 +89,12 @@ static inline void test_close(test_kernel *test) {
 
 static inline apq_status test_launch(test_kernel *test, unsigned blocks, unsigned threads,
                                      size_t smem, const test_args *args, apq_error *error) {
-  const apq__launch launch = {test->kernel,   {blocks, 1, 1}, threads,
-                              (unsigned)smem, args,           sizeof *args};
+  const apq__launch launch = {.kernel = test->kernel,
+                              .grid = {blocks, 1, 1},
+                              .threads = threads,
+                              .smem_bytes = (unsigned)smem,
+                              .args = args,
+                              .args_size = sizeof *args};
   return test->device->ops->launch(test->device, &launch, NULL, error);
 }
 

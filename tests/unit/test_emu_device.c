@@ -162,7 +162,11 @@ static void graphs_replay_what_was_captured(void **state) {
   const apq__device_ops *ops = device->ops;
   void *counters = test_alloc(&test, 128);
   test_args args = {{counters}, {5}};
-  const apq__launch launch = {test.kernel, {1, 1, 1}, 32, 0, &args, sizeof args};
+  const apq__launch launch = {.kernel = test.kernel,
+                              .grid = {1, 1, 1},
+                              .threads = 32,
+                              .args = &args,
+                              .args_size = sizeof args};
   check_ok(ops->stream_create(device, &stream, &error), &error);
   check_ok(ops->fill(device, counters, 0, 128, stream, &error), &error);
   check_ok(ops->launch(device, &launch, stream, &error), &error);

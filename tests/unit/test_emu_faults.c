@@ -364,7 +364,12 @@ static void launches_beyond_the_limits_are_refused(void **state) {
   test_use(&test, "test_0", 256);
   apq__device *device = test.device;
   const test_args args = {{at.in, at.out, at.odd}, {0}};
-  const apq__launch good = {test.kernel, {1, 1, 1}, 64, 256, &args, sizeof args};
+  const apq__launch good = {.kernel = test.kernel,
+                            .grid = {1, 1, 1},
+                            .threads = 64,
+                            .smem_bytes = 256,
+                            .args = &args,
+                            .args_size = sizeof args};
   assert_int_equal(try_launch(device, &good, ""), APQ_OK);
   apq__launch bad = good;
   bad.threads = 65;

@@ -6,6 +6,7 @@
 #include "config.h"
 #include "generator.h"
 #include "kernel_abi.h"
+#include "kernel_launch.h"
 
 enum { M = 33, N = 65, K = 2100 };
 
@@ -94,13 +95,8 @@ static apq_status launch_source(product *at, const char *source, apq_error *erro
     args.tickets = (unsigned *)(void *)((char *)args.partial + at->shape.workspace_bytes -
                                         at->shape.ticket_bytes);
   }
-  const apq__launch launch = {kernel,
-                              {at->shape.grid[0], at->shape.grid[1], at->shape.grid[2]},
-                              at->shape.threads,
-                              at->shape.smem_bytes,
-                              &args,
-                              sizeof args};
-  apq_status status = ops->launch(at->device, &launch, NULL, error);
+  apq_status status =
+      apq__kernel_launch(at->device, kernel, &at->shape, &args, sizeof args, NULL, error);
   ops->release(at->device, args.partial);
   ops->unload(at->device, module);
   apq__object_free(&object);

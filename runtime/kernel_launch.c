@@ -1,0 +1,47 @@
+#include "kernel_launch.h"
+
+apq_status apq__kernel_launch(apq__device *device, const apq__kernel *kernel,
+                              const apq__shape *shape, const void *args, size_t args_size,
+                              void *stream, apq_error *error) {
+  const apq__launch launch = {.kernel = kernel,
+                              .grid = {shape->grid[0], shape->grid[1], shape->grid[2]},
+                              .threads = shape->threads,
+                              .smem_bytes = shape->smem_bytes,
+                              .args = args,
+                              .args_size = args_size,
+                              .cluster = shape->cluster,
+                              .dependent = shape->dependent};
+  return device->ops->launch(device, &launch, stream, error);
+}
+
+/* The map of `planes` planes of `rows` rows of `row_bytes` bytes without gaps. */
+static apq_status make_map(apq__device *device, const apq__box *box, const void *base, int planes,
+                           int rows, int row_bytes, apq_tensor_map *out, apq_error *error) {
+  const apq__tensor_box tensor = {.base = base,
+                                  .row_bytes = (size_t)row_bytes,
+                                  .rows = (size_t)rows,
+                                  .planes = (size_t)planes,
+                                  .row_pitch = (size_t)row_bytes,
+                                  .plane_pitch = (size_t)rows * (size_t)row_bytes,
+                                  .box_bytes = box->bytes,
+                                  .box_rows = box->rows,
+                                  .swizzle = box->swizzle};
+  return device->ops->tensor_map(device, &tensor, out, error);
+}
+
+apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
+                               const apq__shape *shape, const apq_gemm_args *args, int p, int q,
+                               int wants_bytes, void *stream, apq_error *error) {
+  if (!shape->is_tma)
+    return apq__kernel_launch(device, kernel, shape, args, sizeof *args, stream, error);
+  apq_tma_args all = {.gemm = *args};
+  /* A byte row holds eight bytes for each byte of a plane's row. */
+  const int a_bytes = args->row_bytes * (wants_bytes ? 8 : 1);
+  apq_status status =
+      make_map(device, &shape->w_box, args->w, p, args->n, args->row_bytes, &all.w, error);
+  if (!status)
+    status = make_map(device, &shape->a_box, args->a, wants_bytes ? 1 : q, args->m, a_bytes, &all.a,
+                      error);
+  if (status) return status;
+  return apq__kernel_launch(device, kernel, shape, &all, sizeof all, stream, error);
+}
