@@ -53,6 +53,15 @@ static void read_knob(apq__family *family, const char *line) {
   knob->doc = docs[used++];
 }
 
+/* " * @parts name name ...": the template files that make the kernel, in their order. */
+static void read_parts(apq__family *family) {
+  const char *at = strstr(family->text, " * @parts ");
+  if (!at) return;
+  at += strlen(" * @parts ");
+  while (*at != '\n' && family->part_count < APQ__PARTS_MAX)
+    at = next_word(at, family->part[family->part_count++], sizeof family->part[0]);
+}
+
 static void hash_family(apq__family *family, int emulated) {
   const char *parts[APQ__PARTS_MAX + 2];
   apq__piece pieces[APQ__PARTS_MAX + 2];
@@ -76,6 +85,7 @@ static void read_families(void) {
     next_word(at, form, sizeof form);
     family->is_product = strcmp(kind, "product") == 0;
     family->wants_bytes = strcmp(form, "bytes") == 0;
+    read_parts(family);
     const char *mark = " * @knob ";
     for (at = strstr(file->text, mark); at; at = strstr(at + 1, mark))
       read_knob(family, at + strlen(mark));
@@ -87,15 +97,9 @@ static void read_families(void) {
 int apq__family_parts(const apq__family *family, int emulated,
                       const char *parts[APQ__PARTS_MAX + 2]) {
   int count = 0;
-  parts[count++] = emulated ? "prelude_emu.h" : "prelude_cuda.h";
   parts[count++] = "kernel_abi.h";
-  if (family->is_product) {
-    parts[count++] = "gemm_tile.cu";
-    parts[count++] = "gemm_epilogue.cu";
-  }
-  for (const apq__embedded *file = apq__embedded_templates; file->name; file++)
-    if (file->text == family->text) parts[count++] = file->name;
-  if (family->is_product) parts[count++] = "gemm.cu";
+  parts[count++] = emulated ? "prelude_emu.h" : "prelude_cuda.h";
+  for (int i = 0; i < family->part_count; i++) parts[count++] = family->part[i];
   return count;
 }
 

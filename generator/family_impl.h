@@ -11,6 +11,8 @@ struct apq__family {
   char name[APQ__WORD_MAX];
   int is_product, wants_bytes;
   const char *text; /* its own template */
+  char part[APQ__PARTS_MAX][2 * APQ__WORD_MAX];
+  int part_count;
   apq__knob_decl knob[APQ__KNOBS_MAX];
   int knob_count;
   char hash[2][65]; /* for CUDA and for emulated targets */
