@@ -53,16 +53,13 @@ static void read_knob(apq__family *family, const char *line) {
   knob->doc = docs[used++];
 }
 
-/* " * @parts name name ...": the files that make the kernel; without it the template alone. */
-static void read_parts(apq__family *family, const apq__embedded *file) {
-  const char *mark = " * @parts ", *at = strstr(file->text, mark);
-  if (!at) {
-    snprintf(family->part[family->part_count++], APQ__PART_NAME_MAX, "%s", file->name);
-    return;
-  }
-  at += strlen(mark);
+/* " * @parts name name ...": the template files that make the kernel, in their order. */
+static void read_parts(apq__family *family, const char *text) {
+  const char *at = strstr(text, " * @parts ");
+  if (!at) return;
+  at += strlen(" * @parts ");
   while (*at != '\n' && family->part_count < APQ__PARTS_MAX)
-    at = next_word(at, family->part[family->part_count++], APQ__PART_NAME_MAX);
+    at = next_word(at, family->part[family->part_count++], sizeof family->part[0]);
 }
 
 static void hash_family(apq__family *family, int emulated) {
@@ -90,7 +87,7 @@ static void read_families(void) {
     family->ops = apq__family_ops_find(family->name);
     if (!family->ops) continue;
     family_count++;
-    read_parts(family, file);
+    read_parts(family, file->text);
     const char *mark = " * @knob ";
     for (at = strstr(file->text, mark); at; at = strstr(at + 1, mark))
       read_knob(family, at + strlen(mark));
@@ -102,8 +99,8 @@ static void read_families(void) {
 int apq__family_parts(const apq__family *family, int emulated,
                       const char *parts[APQ__PARTS_MAX + 2]) {
   int count = 0;
-  parts[count++] = emulated ? "prelude_emu.h" : "prelude_cuda.h";
   parts[count++] = "kernel_abi.h";
+  parts[count++] = emulated ? "prelude_emu.h" : "prelude_cuda.h";
   for (int i = 0; i < family->part_count; i++) parts[count++] = family->part[i];
   return count;
 }

@@ -5,7 +5,7 @@
 #include "embedded.h"
 #include "generator.h"
 
-enum { APQ__PARTS_MAX = 6, APQ__PART_NAME_MAX = 32, APQ__FAMILIES_MAX = 16 };
+enum { APQ__PARTS_MAX = 6, APQ__FAMILIES_MAX = 16 };
 
 /* What the generator computes about a family's kernels, beyond what its template declares. */
 typedef struct apq__family_ops {
@@ -24,7 +24,7 @@ struct apq__family {
   char name[APQ__WORD_MAX];
   int is_product, wants_bytes;
   const apq__family_ops *ops;
-  char part[APQ__PARTS_MAX][APQ__PART_NAME_MAX]; /* after the prelude and the ABI, in this order */
+  char part[APQ__PARTS_MAX][2 * APQ__WORD_MAX]; /* files of the text, after the prelude */
   int part_count;
   apq__knob_decl knob[APQ__KNOBS_MAX];
   int knob_count;

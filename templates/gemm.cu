@@ -42,6 +42,31 @@ APQ_FUNCTION int apq_tile_origin(const apq_gemm_args *args, int *m0, int *n0) {
   return *m0 < args->m;
 }
 
+/* A thread's edges of the tile at (m0, n0); those past the matrix repeat its last.  They are loaded
+ * before the first stage and put behind the ring after it, so that the two wait together. */
+#define EDGES ((TILE_M + TILE_N + THREADS - 1) / THREADS)
+APQ_FUNCTION void apq_load_edges(const apq_gemm_args *args, int m0, int n0,
+                                 apq_raw_edge edge[EDGES]) {
+  APQ_UNROLL
+  for (int e = 0; e < EDGES; e++) {
+    int i = apq_thread() + e * THREADS, m = m0 + i, n = n0 + i - TILE_M;
+    if (i < TILE_M)
+      edge[e] = apq_load_row(args, m < args->m ? m : args->m - 1);
+    else
+      edge[e] = apq_load_column(args, n < args->n ? n : args->n - 1);
+  }
+}
+
+APQ_FUNCTION void apq_put_edges(const apq_gemm_args *args, int at, const apq_raw_edge raw[EDGES]) {
+  APQ_UNROLL
+  for (int e = 0; e < EDGES; e++) {
+    int i = apq_thread() + e * THREADS;
+    apq_edge edge = apq_finish_edge(args, &raw[e], i < TILE_M);
+    int place = i < TILE_M ? ROW_EDGE(i) : COLUMN_EDGE(i - TILE_M);
+    if (i < TILE_M + TILE_N) apq_put_edge(at + place * EDGE_BYTES, &edge);
+  }
+}
+
 #if STORE == STORE_STAGED
 
 #if RECOMBINE == RECOMBINE_SHARED

@@ -92,31 +92,6 @@ APQ_FUNCTION apq_edge apq_get_edge(int at) {
   return edge;
 }
 
-/* A thread's edges of the tile at (m0, n0); those past the matrix repeat its last.  They are loaded
- * before the first stage and put behind the ring after it, so that the two wait together. */
-#define EDGES ((TILE_M + TILE_N + THREADS - 1) / THREADS)
-APQ_FUNCTION void apq_load_edges(const apq_gemm_args *args, int m0, int n0,
-                                 apq_raw_edge edge[EDGES]) {
-  APQ_UNROLL
-  for (int e = 0; e < EDGES; e++) {
-    int i = apq_thread() + e * THREADS, m = m0 + i, n = n0 + i - TILE_M;
-    if (i < TILE_M)
-      edge[e] = apq_load_row(args, m < args->m ? m : args->m - 1);
-    else
-      edge[e] = apq_load_column(args, n < args->n ? n : args->n - 1);
-  }
-}
-
-APQ_FUNCTION void apq_put_edges(const apq_gemm_args *args, int at, const apq_raw_edge raw[EDGES]) {
-  APQ_UNROLL
-  for (int e = 0; e < EDGES; e++) {
-    int i = apq_thread() + e * THREADS;
-    apq_edge edge = apq_finish_edge(args, &raw[e], i < TILE_M);
-    int place = i < TILE_M ? ROW_EDGE(i) : COLUMN_EDGE(i - TILE_M);
-    if (i < TILE_M + TILE_N) apq_put_edge(at + place * EDGE_BYTES, &edge);
-  }
-}
-
 /* The corrected integer product of one output. */
 APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const apq_edge *row,
                                  const apq_edge *column, int is_plain) {
