@@ -117,6 +117,9 @@ APQ_FUNCTION apq_u32 words_wgmma(apq_u32 v) {
   apq_wgmma_wait(0);
   apq_wgmma_fence();
   apq_wgmma_u8(48, d, apq_wgmma_desc(0, 128), apq_wgmma_desc(8192, 64), 1);
+  apq_wgmma_commit();
+  apq_wgmma_wait(0);
+  apq_wgmma_fence();
   apq_wgmma_u8_registers(48, d, a, apq_wgmma_desc(8192, 32), 1);
   apq_wgmma_commit();
   apq_wgmma_wait(0);
