@@ -88,14 +88,14 @@ static apq_status upload_all(apq_weights *weights, const apq__weights_parts *par
                              const summing *made, apq_error *error) {
   const size_t rows = (size_t)parts->n * 4, cells = (size_t)scales_of(parts) * 4;
   const size_t planes = (size_t)apq__planes_bytes(parts->n, parts->k, parts->bits);
-  const void *const from[] = {weights->owner ? NULL : parts->planes, parts->scales, parts->zeros,
+  const void *const from[] = {weights->parent ? NULL : parts->planes, parts->scales, parts->zeros,
                               made->sums, made->group_sums};
   const size_t bytes[] = {planes, cells, cells, rows, cells};
   void *to[] = {NULL, NULL, NULL, NULL, NULL};
   apq_status status = APQ_OK;
   for (int i = 0; i < 5 && !status; i++)
     status = upload(weights->context, from[i], bytes[i], &to[i], error);
-  if (!weights->owner) weights->planes = to[0];
+  if (!weights->parent) weights->planes = to[0];
   weights->w_scale = to[1];
   weights->w_zero = to[2];
   weights->w_sum = to[3];
@@ -105,7 +105,7 @@ static apq_status upload_all(apq_weights *weights, const apq__weights_parts *par
 
 /* Fills what needs no memory. */
 static void describe(apq_weights *weights, apq_context *context, const apq__weights_parts *parts,
-                     apq_weights *owner, int skip) {
+                     apq_weights *parent, int dropped) {
   *weights = (apq_weights){
       .context = context,
       .n = parts->n,
@@ -116,16 +116,18 @@ static void describe(apq_weights *weights, apq_context *context, const apq__weig
       .group = parts->group,
       .groups = apq__weights_groups(parts->group, parts->k),
       .max_abs = apq__affine_max_abs(parts->affine, parts->bits, parts->zeros, scales_of(parts)),
-      .owner = owner,
+      .parent = parent,
+      .dropped = dropped,
   };
   atomic_init(&weights->holders, 1);
-  if (!owner) return;
-  atomic_fetch_add(&owner->holders, 1);
-  weights->planes = (uint8_t *)owner->planes + apq__planes_bytes(parts->n, parts->k, skip);
+  if (!parent) return;
+  atomic_fetch_add(&parent->holders, 1);
+  weights->planes = (uint8_t *)parent->planes + apq__planes_bytes(parts->n, parts->k, dropped);
 }
 
 apq_status apq__weights_build(apq_context *context, const apq__weights_parts *parts,
-                              apq_weights *owner, int skip, apq_weights **out, apq_error *error) {
+                              apq_weights *parent, int dropped, apq_weights **out,
+                              apq_error *error) {
   *out = NULL;
   apq_status status = check_scales(parts, error);
   if (status) return status;
@@ -137,7 +139,7 @@ apq_status apq__weights_build(apq_context *context, const apq__weights_parts *pa
     status = apq__weights_no_memory(parts->n, parts->k, error);
     goto cleanup;
   }
-  describe(weights, context, parts, owner, skip);
+  describe(weights, context, parts, parent, dropped);
   /* A thread is worth its start from about a million bytes on. */
   const int grain = 1 + (int)((1 << 20) / (apq__plane_row_bytes(parts->k) * parts->bits));
   apq__parallel(apq__parallel_workers(parts->n, grain), parts->n, sum_rows, &job);
@@ -168,13 +170,13 @@ apq_status apq__weights_build_codes(apq_context *context, const apq__weights_par
 
 void apq_weights_destroy(apq_weights *weights) {
   while (weights && atomic_fetch_sub(&weights->holders, 1) == 1) {
-    apq_weights *owner = weights->owner;
-    void *const memory[] = {owner ? NULL : weights->planes, weights->w_scale, weights->w_zero,
+    apq_weights *parent = weights->parent;
+    void *const memory[] = {parent ? NULL : weights->planes, weights->w_scale, weights->w_zero,
                             weights->w_sum, weights->w_group_sum};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
       apq_device_free(weights->context, memory[i]);
     apq__free(weights);
-    weights = owner;
+    weights = parent;
   }
 }
 
@@ -243,7 +245,7 @@ apq_status apq_weights_get_info(const apq_weights *weights, apq_weights_info *ou
                             .zero = weights->affine.zero,
                             .has_zeros = weights->w_zero != NULL,
                             .has_scales = weights->w_scale != NULL,
-                            .is_view = weights->owner != NULL};
+                            .is_view = weights->parent != NULL};
   return APQ_OK;
 }
 

@@ -16,14 +16,15 @@ struct apq_weights {
   int group;          /* codes along k that share a scale: 32, 64, 128, 256; 0: all, per channel */
   int groups;         /* of a row: ceil(k / group), the last may be short; 1 when per channel */
   /* Device memory. */
-  void *planes;     /* the owner's when there is one */
+  void *planes;     /* part of the parent's when there is one */
   float *w_scale;   /* [n][groups], or NULL: 1.0 */
   int *w_zero;      /* [n][groups], or NULL: affine.zero */
   int *w_sum;       /* [n] */
   int *w_group_sum; /* [n][groups] sums of codes; NULL when per channel */
 
-  apq_weights *owner; /* of the planes, which this is a view of; NULL: these weights */
-  atomic_int holders; /* the caller, and every view */
+  apq_weights *parent; /* of a view, kept alive by it; NULL: the planes are these weights' own */
+  int dropped;         /* lowest planes of the parent that the view leaves out */
+  atomic_int holders;  /* the caller, and every view */
 };
 
 /* A matrix in host memory, on its way to the device; everything is borrowed. */
@@ -37,11 +38,12 @@ typedef struct apq__weights_parts {
   const int32_t *zeros;  /* [n][groups], or NULL: affine.zero */
 } apq__weights_parts;
 
-/* Checks the scales (finite), takes the sums from the planes and uploads everything.  With an
- * `owner`, which gains a holder, the planes are already on the device, where `parts` says the view
- * begins `skip` planes above the owner's lowest. */
+/* Checks the scales (finite), takes the sums from the planes and uploads everything.  With a
+ * `parent`, which gains a holder, the planes are on the device already: the parent's without the
+ * `dropped` lowest. */
 apq_status apq__weights_build(apq_context *context, const apq__weights_parts *parts,
-                              apq_weights *owner, int skip, apq_weights **out, apq_error *error);
+                              apq_weights *parent, int dropped, apq_weights **out,
+                              apq_error *error);
 
 /* The same from codes [n][ld], each below 2^bits; parts->planes is not read. */
 apq_status apq__weights_build_codes(apq_context *context, const apq__weights_parts *parts,
