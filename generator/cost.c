@@ -60,20 +60,35 @@ static stage_cycles stage_cost(const apq__gemm_knobs *g, const apq__target *targ
 
 double apq__config_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target) {
+  const apq__family *family = NULL;
   apq__shape shape;
-  if (apq__config_limits(config, problem, target, &shape, NULL)) return 1e9;
+  if (apq__config_family(config, "cost", &family, NULL)) return 1e9;
+  if (family->ops->limits(config, problem, target, &shape, NULL)) return 1e9;
+  return family->ops->cost(config, problem, target, &shape);
+}
+
+/* A launch in a graph, from the end of the kernel before it. */
+static const double launch_seconds = 2.2e-6;
+
+/* One pass over the rows. */
+double apq__pack_cost(const apq__config *config, const apq__problem *problem,
+                      const apq__target *target, const apq__shape *shape) {
+  (void)config;
+  (void)shape;
+  double bytes = (double)problem->m * problem->k * 3;
+  return launch_seconds + bytes / target->dram_bytes_per_s;
+}
+
+double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
+                      const apq__target *target, const apq__shape *shape) {
   apq__gemm_knobs g = apq__gemm_read(config);
-  double launch = 2.2e-6;
-  if (!g.tile_k) { /* pack: one pass over the rows */
-    double bytes = (double)problem->m * problem->k * 3;
-    return launch + bytes / target->dram_bytes_per_s;
-  }
+  double launch = launch_seconds;
   double m_tiles = ceil_to(problem->m, g.tile_m), n_tiles = ceil_to(problem->n, g.tile_n);
   double blocks = m_tiles * n_tiles * g.split_k;
   double steps = ceil_to(ceil_to(problem->k, g.tile_k), g.split_k) * (g.is_horner ? g.p * g.q : 1);
-  double resident = at_most(target->smem_per_sm / (shape.smem_bytes + 1024.0),
-                            target->regs_per_sm / ((double)shape.registers * shape.threads));
-  resident = at_most(resident, (double)target->threads_per_sm / shape.threads);
+  double resident = at_most(target->smem_per_sm / (shape->smem_bytes + 1024.0),
+                            target->regs_per_sm / ((double)shape->registers * shape->threads));
+  resident = at_most(resident, (double)target->threads_per_sm / shape->threads);
   resident = at_least(1, (double)(long long)at_most(resident, target->blocks_per_sm));
 
   stage_cycles stage = stage_cost(&g, target);

@@ -53,6 +53,15 @@ static void read_knob(apq__family *family, const char *line) {
   knob->doc = docs[used++];
 }
 
+/* " * @parts name name ...": the template files that make the kernel, in their order. */
+static void read_parts(apq__family *family, const char *text) {
+  const char *at = strstr(text, " * @parts ");
+  if (!at) return;
+  at += strlen(" * @parts ");
+  while (*at != '\n' && family->part_count < APQ__PARTS_MAX)
+    at = next_word(at, family->part[family->part_count++], sizeof family->part[0]);
+}
+
 static void hash_family(apq__family *family, int emulated) {
   const char *parts[APQ__PARTS_MAX + 2];
   apq__piece pieces[APQ__PARTS_MAX + 2];
@@ -68,14 +77,17 @@ static void read_families(void) {
   for (const apq__embedded *file = apq__embedded_templates; file->name; file++) {
     const char *at = strstr(file->text, " * @family ");
     if (!at || family_count == APQ__FAMILIES_MAX) continue;
-    apq__family *family = &families[family_count++];
+    apq__family *family = &families[family_count];
     char kind[APQ__WORD_MAX], form[APQ__WORD_MAX];
-    family->text = file->text;
     at = next_word(at + strlen(" * @family "), family->name, sizeof family->name);
     at = next_word(at, kind, sizeof kind);
     next_word(at, form, sizeof form);
     family->is_product = strcmp(kind, "product") == 0;
     family->wants_bytes = strcmp(form, "bytes") == 0;
+    family->ops = apq__family_ops_find(family->name);
+    if (!family->ops) continue;
+    family_count++;
+    read_parts(family, file->text);
     const char *mark = " * @knob ";
     for (at = strstr(file->text, mark); at; at = strstr(at + 1, mark))
       read_knob(family, at + strlen(mark));
@@ -87,15 +99,9 @@ static void read_families(void) {
 int apq__family_parts(const apq__family *family, int emulated,
                       const char *parts[APQ__PARTS_MAX + 2]) {
   int count = 0;
-  parts[count++] = emulated ? "prelude_emu.h" : "prelude_cuda.h";
   parts[count++] = "kernel_abi.h";
-  if (family->is_product) {
-    parts[count++] = "gemm_tile.cu";
-    parts[count++] = "gemm_epilogue.cu";
-  }
-  for (const apq__embedded *file = apq__embedded_templates; file->name; file++)
-    if (file->text == family->text) parts[count++] = file->name;
-  if (family->is_product) parts[count++] = "gemm.cu";
+  parts[count++] = emulated ? "prelude_emu.h" : "prelude_cuda.h";
+  for (int i = 0; i < family->part_count; i++) parts[count++] = family->part[i];
   return count;
 }
 

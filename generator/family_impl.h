@@ -7,10 +7,25 @@
 
 enum { APQ__PARTS_MAX = 6, APQ__FAMILIES_MAX = 16 };
 
+/* What the generator computes about a family's kernels, beyond what its template declares. */
+typedef struct apq__family_ops {
+  const char *family;
+  /* apq__config_limits and, for what passes them, apq__config_cost. */
+  apq_status (*limits)(const apq__config *, const apq__problem *, const apq__target *, apq__shape *,
+                       apq_error *);
+  double (*cost)(const apq__config *, const apq__problem *, const apq__target *,
+                 const apq__shape *);
+} apq__family_ops;
+
+/* The row of the family in family_ops.c; NULL when it has none. */
+const apq__family_ops *apq__family_ops_find(const char *family);
+
 struct apq__family {
   char name[APQ__WORD_MAX];
   int is_product, wants_bytes;
-  const char *text; /* its own template */
+  const apq__family_ops *ops;
+  char part[APQ__PARTS_MAX][2 * APQ__WORD_MAX]; /* files of the text, after the prelude */
+  int part_count;
   apq__knob_decl knob[APQ__KNOBS_MAX];
   int knob_count;
   char hash[2][65]; /* for CUDA and for emulated targets */
@@ -19,6 +34,15 @@ struct apq__family {
 static inline int apq__ceil_div(int a, int b) {
   return (a + b - 1) / b;
 }
+
+/* A reason to refuse a config. */
+typedef struct apq__refusal {
+  int is_true;
+  const char *reason;
+} apq__refusal;
+
+/* INFEASIBLE with the reason of the first row that is true. */
+apq_status apq__first_refusal(const apq__refusal *rows, int count, apq_error *error);
 
 /* The family that a config names; NOT_FOUND, in the name of `stage`, when there is none. */
 apq_status apq__config_family(const apq__config *config, const char *stage, const apq__family **out,
@@ -48,5 +72,16 @@ typedef struct apq__gemm_knobs {
 } apq__gemm_knobs;
 
 apq__gemm_knobs apq__gemm_read(const apq__config *config);
+
+/* bmma and imma. */
+apq_status apq__gemm_limits(const apq__config *config, const apq__problem *problem,
+                            const apq__target *target, apq__shape *shape, apq_error *error);
+double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
+                      const apq__target *target, const apq__shape *shape);
+
+apq_status apq__pack_limits(const apq__config *config, const apq__problem *problem,
+                            const apq__target *target, apq__shape *shape, apq_error *error);
+double apq__pack_cost(const apq__config *config, const apq__problem *problem,
+                      const apq__target *target, const apq__shape *shape);
 
 #endif

@@ -3,13 +3,7 @@
 #include "family_impl.h"
 #include "status.h"
 
-/* Every refusal is one row: the first that is true is the reason. */
-typedef struct {
-  int is_true;
-  const char *reason;
-} refusal;
-
-static apq_status first_refusal(const refusal *rows, int count, apq_error *error) {
+apq_status apq__first_refusal(const apq__refusal *rows, int count, apq_error *error) {
   for (int i = 0; i < count; i++)
     if (rows[i].is_true) return apq__fail(error, APQ_INFEASIBLE, "limits", "%s", rows[i].reason);
   return APQ_OK;
@@ -29,8 +23,8 @@ static int k_stages(const apq__gemm_knobs *g, const apq__problem *problem) {
   return apq__ceil_div(apq__ceil_div(problem->k, 128) * 128, g->tile_k);
 }
 
-static apq_status gemm_limits(const apq__config *config, const apq__problem *problem,
-                              const apq__target *target, apq__shape *shape, apq_error *error) {
+apq_status apq__gemm_limits(const apq__config *config, const apq__problem *problem,
+                            const apq__target *target, apq__shape *shape, apq_error *error) {
   apq__gemm_knobs g = apq__gemm_read(config);
   /* As templates/gemm.cu lays it out: the ring or the tile, then the edges and the ticket. */
   int ring = g.stages * g.stage_bytes;
@@ -40,7 +34,7 @@ static apq_status gemm_limits(const apq__config *config, const apq__problem *pro
   int is_split_rows = g.is_shared ? g.x_rows % (16 * g.x_warps) || g.y_rows % (8 * g.y_warps)
                                   : g.x_tile % (16 * g.x_warps) || g.y_tile % (8 * g.y_warps);
   long long xor_bound = problem ? (long long)((1 << g.p) - 1) * ((1 << g.q) - 1) * problem->k : 0;
-  const refusal rows[] = {
+  const apq__refusal rows[] = {
       {g.x_tile % 16 || g.y_tile % 8, "the tile is not a multiple of the mma's 16x8"},
       {is_split_rows, "the warps do not divide the tile into whole fragments"},
       {g.is_shared && g.is_horner, "recombine=shared needs schedule=side"},
@@ -64,7 +58,7 @@ static apq_status gemm_limits(const apq__config *config, const apq__problem *pro
       {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
        "the problem has another output type"},
   };
-  apq_status status = first_refusal(rows, sizeof rows / sizeof rows[0], error);
+  apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
   if (status) return status;
   *shape = (apq__shape){
       .threads = (unsigned)g.threads, .smem_bytes = (unsigned)smem, .registers = registers};
@@ -88,8 +82,8 @@ static apq_status gemm_limits(const apq__config *config, const apq__problem *pro
   return APQ_OK;
 }
 
-static apq_status pack_limits(const apq__config *config, const apq__problem *problem,
-                              const apq__target *target, apq__shape *shape, apq_error *error) {
+apq_status apq__pack_limits(const apq__config *config, const apq__problem *problem,
+                            const apq__target *target, apq__shape *shape, apq_error *error) {
   unsigned warps = (unsigned)apq__config_int(config, "warps", 1);
   if (32 * warps > (unsigned)target->threads_per_sm)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more threads than an SM has");
@@ -106,6 +100,5 @@ apq_status apq__config_limits(const apq__config *config, const apq__problem *pro
   const apq__family *family = NULL;
   apq_status status = apq__config_family(config, "limits", &family, error);
   if (status) return status;
-  return family->is_product ? gemm_limits(config, problem, target, shape, error)
-                            : pack_limits(config, problem, target, shape, error);
+  return family->ops->limits(config, problem, target, shape, error);
 }

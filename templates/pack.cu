@@ -3,6 +3,7 @@
  * operation.
  *
  * @family pack helper planes
+ * @parts pack.cu
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : bits of a code
  * @knob src       = f16 : f16 bf16 f32 codes8 : type of the rows
  * @knob form      = planes : planes bytes : bit planes, or one byte a code in the order of u8

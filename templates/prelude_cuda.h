@@ -5,6 +5,7 @@
 
 #define APQ_WORD __device__ __forceinline__
 
+typedef unsigned long long apq_u64;
 typedef unsigned int apq_u32;
 typedef unsigned char apq_u8;
 typedef unsigned short apq_u16;
@@ -37,7 +38,12 @@ APQ_WORD int apq_grid_y(void) { return (int)gridDim.y; }
  * constant parts of the offset in the instruction.  A 16-byte access is served a quarter of a warp
  * at a time: eight lanes without a bank conflict are enough. */
 
-extern __shared__ __align__(128) apq_u8 apq_shared[];
+extern __shared__ __align__(1024) apq_u8 apq_shared[];
+
+/* The same place as the instructions that take 32-bit addresses name it. */
+APQ_FUNCTION apq_u32 apq_shared_address(int at) {
+  return (apq_u32)__cvta_generic_to_shared(apq_shared) + (apq_u32)at;
+}
 
 APQ_WORD apq_u32 apq_lds32(int at) { return *(const apq_u32 *)(apq_shared + at); }
 APQ_WORD apq_u32x4 apq_lds128(int at) { return *(const apq_u32x4 *)(apq_shared + at); }
@@ -52,10 +58,9 @@ APQ_WORD void apq_atomic_add_shared(int at, apq_u32 v) {
 /* Four 8x8 matrices of 16-bit elements (PTX ldmatrix .x4): lane 8i+r gives the offset of row r, 16
  * bytes, of matrix i; register i of lane 4g+t gets word t of row g of matrix i. */
 APQ_WORD void apq_ldmatrix4(apq_u32 r[4], int at) {
-  apq_u32 shared = (apq_u32)__cvta_generic_to_shared(apq_shared) + (apq_u32)at;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared)
+               : "r"(apq_shared_address(at))
                : "memory");
 }
 
@@ -70,6 +75,18 @@ APQ_WORD apq_u32x4 apq_ldg128(const void *p) {
   uint4 v = __ldg((const uint4 *)p);
   apq_u32x4 r = {v.x, v.y, v.z, v.w};
   return r;
+}
+/* The same for data that is read once and would only push other data out of L1. */
+APQ_WORD apq_u32x4 apq_ldg128_stream(const void *p) {
+#if APQ_CC >= 80
+  apq_u32x4 r;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+               : "l"(__cvta_generic_to_global(p)));
+  return r;
+#else
+  return apq_ldg128(p);
+#endif
 }
 APQ_WORD float apq_ldg_f32(const float *p) { return __ldg(p); }
 /* Bypasses L1: for data that other blocks of this launch wrote (PTX ld.relaxed).  A C volatile load
@@ -104,10 +121,10 @@ APQ_WORD void apq_threadfence(void) { asm volatile("fence.acq_rel.gpu;" ::: "mem
  * legal address even when nothing is read. */
 APQ_WORD void apq_cp_async16(int at, const void *from, int valid) {
 #if APQ_CC >= 80
-  apq_u32 shared = (apq_u32)__cvta_generic_to_shared(apq_shared) + (apq_u32)at;
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared),
-               "l"(__cvta_generic_to_global(from)), "r"(valid)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(apq_shared_address(at)),
+      "l"(__cvta_generic_to_global(from)), "r"(valid)
+      : "memory");
 #else
   apq_u32x4 v = {0, 0, 0, 0};
   if (valid) v = *(const apq_u32x4 *)from;
@@ -187,6 +204,248 @@ APQ_WORD void apq_mma_b1_xor(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
 APQ_WORD void apq_mma_u8(int d[4], const apq_u32 a[4], const apq_u32 b[2]) {
   APQ_MMA_16X8("m8n8k16", "u8.u8.s32");
 }
+#endif
+
+/* c plus the products of the four bytes of a and b (PTX dp4a). */
+APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) { return (int)__dp4a(a, b, (apq_u32)c); }
+
+#if APQ_CC >= 90
+/* ---- transaction barriers (PTX mbarrier), 8 bytes of shared memory each ----
+ * A phase completes when `count` arrivals and all the bytes expected in it have come. */
+
+APQ_WORD void apq_mbarrier_init(int at, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(apq_shared_address(at)), "r"(count)
+               : "memory");
+}
+/* By the thread that initialized, before the barrier after which others use them. */
+APQ_WORD void apq_mbarrier_publish(void) {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+APQ_WORD void apq_mbarrier_arrive(int at) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(apq_shared_address(at)) : "memory");
+}
+/* On the barrier at the same place in block `rank` of the cluster. */
+APQ_WORD void apq_mbarrier_arrive_at(int at, int rank) {
+  asm volatile("{\n"
+               ".reg .b32 remote;\n"
+               "mapa.shared::cluster.u32 remote, %0, %1;\n"
+               "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+               "}" ::"r"(apq_shared_address(at)),
+               "r"(rank)
+               : "memory");
+}
+/* Arrives, and makes the phase wait for `bytes` more. */
+APQ_WORD void apq_mbarrier_expect(int at, int bytes) {
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(apq_shared_address(at)),
+      "r"(bytes)
+      : "memory");
+}
+/* Until the phase of this parity is complete: 0 for the first, third, ...; a fresh barrier counts
+ * as having completed a phase of parity 1. */
+APQ_WORD void apq_mbarrier_wait(int at, int parity) {
+  asm volatile("{\n"
+               ".reg .pred done;\n"
+               "again:\n"
+               "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+               "@done bra.uni out;\n"
+               "bra.uni again;\n"
+               "out:\n"
+               "}" ::"r"(apq_shared_address(at)),
+               "r"(parity)
+               : "memory");
+}
+
+/* ---- bulk copies (PTX cp.async.bulk), by one thread; their bytes count into an mbarrier ---- */
+
+APQ_WORD void apq_tma_prefetch(const apq_tensor_map *map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+/* The map's box at byte x of row y of plane z (device.h, apq__tensor_box). */
+APQ_WORD void apq_tma_load(int at, const apq_tensor_map *map, int mbarrier, int x, int y, int z) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
+               "[%1, {%3, %4, %5}], [%2];" ::"r"(apq_shared_address(at)),
+               "l"(map), "r"(apq_shared_address(mbarrier)), "r"(x), "r"(y), "r"(z)
+               : "memory");
+}
+/* The same into every block of the cluster whose bit is set, at the same places in each. */
+APQ_WORD void apq_tma_load_multicast(int at, const apq_tensor_map *map, int mbarrier, int x, int y,
+                                     int z, int mask) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(apq_shared_address(at)),
+      "l"(map), "r"(apq_shared_address(mbarrier)), "r"(x), "r"(y), "r"(z), "h"((apq_u16)mask)
+      : "memory");
+}
+/* `bytes` contiguous bytes; addresses and size are multiples of 16. */
+APQ_WORD void apq_bulk_load(int at, const void *from, int bytes, int mbarrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(apq_shared_address(at)),
+      "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(apq_shared_address(mbarrier))
+      : "memory");
+}
+/* Makes this thread's stores to shared memory visible to the copy engine and the tensor cores;
+ * before the barrier after which a thread starts them. */
+APQ_WORD void apq_fence_async(void) { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+APQ_WORD void apq_bulk_store(void *to, int at, int bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(
+                   __cvta_generic_to_global(to)),
+               "r"(apq_shared_address(at)), "r"(bytes)
+               : "memory");
+}
+APQ_WORD void apq_bulk_commit(void) { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+/* Until at most `pending` (a literal) of this thread's latest groups of stores still read shared
+ * memory; still write device memory. */
+#define apq_bulk_wait_read(pending)                                                                \
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory")
+#define apq_bulk_wait(pending)                                                                     \
+  asm volatile("cp.async.bulk.wait_group %0;" ::"n"(pending) : "memory")
+
+/* ---- clusters, parts of a block, dependent launches ---- */
+
+APQ_WORD int apq_cluster_rank(void) {
+  int rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+APQ_WORD void apq_cluster_sync(void) {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                   : "memory");
+}
+/* Of `threads` threads of the block, whole warps; barrier 0 is apq_syncthreads. */
+APQ_WORD void apq_named_barrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+/* Registers a thread of this warpgroup has from here on (a literal, a multiple of 8 in 24 .. 240).
+ */
+#define apq_registers_decrease(count)                                                              \
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count))
+#define apq_registers_increase(count)                                                              \
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count))
+/* Until the launch before has ended and its results are visible; lets the launch after begin. */
+APQ_WORD void apq_grid_wait(void) { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+APQ_WORD void apq_grid_release(void) {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+/* lane 8i+r gives the offset of row r, 16 bytes, of matrix i: the inverse of apq_ldmatrix4; and
+ * with rows and columns of each matrix exchanged. */
+APQ_WORD void apq_stmatrix4(int at, const apq_u32 r[4]) {
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(apq_shared_address(at)),
+      "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+      : "memory");
+}
+APQ_WORD void apq_stmatrix4_transposed(int at, const apq_u32 r[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(
+                   apq_shared_address(at)),
+               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+}
+
+/* ---- matrix multiply-accumulate over a warpgroup (PTX "Asynchronous Warpgroup Level Matrix") ----
+ * m64 x n, n a multiple of 16 up to 256; one instruction has 256 k of b1 or 32 k of u8.  Warp w of
+ * the four, lane 4g+t, holds of column pair j: d[4j], d[4j+1] row 16w+g, columns 8j+2t, 8j+2t+1;
+ * d[4j+2], d[4j+3] row 16w+g+8.  BGMMA and IGMMA.  Operands and sums may not be touched between the
+ * instruction and the wait that covers it. */
+
+/* Where an operand lies: rows of `swizzle` bytes of K, eight after eight, permuted as the tensor
+ * copies do; adding bytes >> 4 moves along K inside the row. */
+APQ_WORD apq_u64 apq_wgmma_desc(int at, int swizzle) {
+  apq_u64 code = swizzle == 128 ? 1 : swizzle == 64 ? 2 : swizzle == 32 ? 3 : 0;
+  return (apq_u64)((apq_shared_address(at) & 0x3ffffu) >> 4) | (apq_u64)1 << 16 |
+         (apq_u64)(swizzle * 8 >> 4) << 32 | code << 62;
+}
+/* Before the first instruction, and after sums or operands in registers were written. */
+APQ_WORD void apq_wgmma_fence(void) { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+APQ_WORD void apq_wgmma_commit(void) {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+/* Until at most `pending` (a literal) of the latest groups are incomplete. */
+#define apq_wgmma_wait(pending)                                                                    \
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory")
+
+/* By n: the names of the sums' registers, the registers, and the names of the operands after them.
+ */
+#define APQ_EIGHT(d, i)                                                                            \
+  "+r"((d)[i]), "+r"((d)[i + 1]), "+r"((d)[i + 2]), "+r"((d)[i + 3]), "+r"((d)[i + 4]),            \
+      "+r"((d)[i + 5]), "+r"((d)[i + 6]), "+r"((d)[i + 7])
+#define APQ_NAMES_16         "%0,%1,%2,%3,%4,%5,%6,%7"
+#define APQ_NAMES_32         APQ_NAMES_16 ",%8,%9,%10,%11,%12,%13,%14,%15"
+#define APQ_NAMES_48         APQ_NAMES_32 ",%16,%17,%18,%19,%20,%21,%22,%23"
+#define APQ_NAMES_64         APQ_NAMES_48 ",%24,%25,%26,%27,%28,%29,%30,%31"
+#define APQ_NAMES_80         APQ_NAMES_64 ",%32,%33,%34,%35,%36,%37,%38,%39"
+#define APQ_NAMES_96         APQ_NAMES_80 ",%40,%41,%42,%43,%44,%45,%46,%47"
+#define APQ_NAMES_112        APQ_NAMES_96 ",%48,%49,%50,%51,%52,%53,%54,%55"
+#define APQ_NAMES_128        APQ_NAMES_112 ",%56,%57,%58,%59,%60,%61,%62,%63"
+#define APQ_NAMES_144        APQ_NAMES_128 ",%64,%65,%66,%67,%68,%69,%70,%71"
+#define APQ_NAMES_160        APQ_NAMES_144 ",%72,%73,%74,%75,%76,%77,%78,%79"
+#define APQ_NAMES_176        APQ_NAMES_160 ",%80,%81,%82,%83,%84,%85,%86,%87"
+#define APQ_NAMES_192        APQ_NAMES_176 ",%88,%89,%90,%91,%92,%93,%94,%95"
+#define APQ_NAMES_208        APQ_NAMES_192 ",%96,%97,%98,%99,%100,%101,%102,%103"
+#define APQ_NAMES_224        APQ_NAMES_208 ",%104,%105,%106,%107,%108,%109,%110,%111"
+#define APQ_NAMES_240        APQ_NAMES_224 ",%112,%113,%114,%115,%116,%117,%118,%119"
+#define APQ_NAMES_256        APQ_NAMES_240 ",%120,%121,%122,%123,%124,%125,%126,%127"
+#define APQ_SUMS_16(d)       APQ_EIGHT(d, 0)
+#define APQ_SUMS_32(d)       APQ_SUMS_16(d), APQ_EIGHT(d, 8)
+#define APQ_SUMS_48(d)       APQ_SUMS_32(d), APQ_EIGHT(d, 16)
+#define APQ_SUMS_64(d)       APQ_SUMS_48(d), APQ_EIGHT(d, 24)
+#define APQ_SUMS_80(d)       APQ_SUMS_64(d), APQ_EIGHT(d, 32)
+#define APQ_SUMS_96(d)       APQ_SUMS_80(d), APQ_EIGHT(d, 40)
+#define APQ_SUMS_112(d)      APQ_SUMS_96(d), APQ_EIGHT(d, 48)
+#define APQ_SUMS_128(d)      APQ_SUMS_112(d), APQ_EIGHT(d, 56)
+#define APQ_SUMS_144(d)      APQ_SUMS_128(d), APQ_EIGHT(d, 64)
+#define APQ_SUMS_160(d)      APQ_SUMS_144(d), APQ_EIGHT(d, 72)
+#define APQ_SUMS_176(d)      APQ_SUMS_160(d), APQ_EIGHT(d, 80)
+#define APQ_SUMS_192(d)      APQ_SUMS_176(d), APQ_EIGHT(d, 88)
+#define APQ_SUMS_208(d)      APQ_SUMS_192(d), APQ_EIGHT(d, 96)
+#define APQ_SUMS_224(d)      APQ_SUMS_208(d), APQ_EIGHT(d, 104)
+#define APQ_SUMS_240(d)      APQ_SUMS_224(d), APQ_EIGHT(d, 112)
+#define APQ_SUMS_256(d)      APQ_SUMS_240(d), APQ_EIGHT(d, 120)
+#define APQ_REST_16(f, ...)  f(16, "%8", "%9", "%10", "%11", "%12", "%13", __VA_ARGS__)
+#define APQ_REST_32(f, ...)  f(32, "%16", "%17", "%18", "%19", "%20", "%21", __VA_ARGS__)
+#define APQ_REST_48(f, ...)  f(48, "%24", "%25", "%26", "%27", "%28", "%29", __VA_ARGS__)
+#define APQ_REST_64(f, ...)  f(64, "%32", "%33", "%34", "%35", "%36", "%37", __VA_ARGS__)
+#define APQ_REST_80(f, ...)  f(80, "%40", "%41", "%42", "%43", "%44", "%45", __VA_ARGS__)
+#define APQ_REST_96(f, ...)  f(96, "%48", "%49", "%50", "%51", "%52", "%53", __VA_ARGS__)
+#define APQ_REST_112(f, ...) f(112, "%56", "%57", "%58", "%59", "%60", "%61", __VA_ARGS__)
+#define APQ_REST_128(f, ...) f(128, "%64", "%65", "%66", "%67", "%68", "%69", __VA_ARGS__)
+#define APQ_REST_144(f, ...) f(144, "%72", "%73", "%74", "%75", "%76", "%77", __VA_ARGS__)
+#define APQ_REST_160(f, ...) f(160, "%80", "%81", "%82", "%83", "%84", "%85", __VA_ARGS__)
+#define APQ_REST_176(f, ...) f(176, "%88", "%89", "%90", "%91", "%92", "%93", __VA_ARGS__)
+#define APQ_REST_192(f, ...) f(192, "%96", "%97", "%98", "%99", "%100", "%101", __VA_ARGS__)
+#define APQ_REST_208(f, ...) f(208, "%104", "%105", "%106", "%107", "%108", "%109", __VA_ARGS__)
+#define APQ_REST_224(f, ...) f(224, "%112", "%113", "%114", "%115", "%116", "%117", __VA_ARGS__)
+#define APQ_REST_240(f, ...) f(240, "%120", "%121", "%122", "%123", "%124", "%125", __VA_ARGS__)
+#define APQ_REST_256(f, ...) f(256, "%128", "%129", "%130", "%131", "%132", "%133", __VA_ARGS__)
+
+#define APQ_WGMMA_SHARED(n, o0, o1, o2, o3, o4, o5, type, d, a, b, accumulate)                     \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " o2 ", 0;\n"                                     \
+               "wgmma.mma_async.sync.aligned.m64n" #n type " {" APQ_NAMES_##n "}, " o0 ", " o1     \
+                                                                              ", p;\n}"            \
+               : APQ_SUMS_##n(d)                                                                   \
+               : "l"(a), "l"(b), "r"(accumulate)                                                   \
+               : "memory")
+#define APQ_WGMMA_REGISTERS(n, o0, o1, o2, o3, o4, o5, type, d, a, b, accumulate)                  \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " o5 ", 0;\n"                                     \
+               "wgmma.mma_async.sync.aligned.m64n" #n type " {" APQ_NAMES_##n                      \
+               "}, {" o0 "," o1 "," o2 "," o3 "}, " o4 ", p;\n}"                                   \
+               : APQ_SUMS_##n(d)                                                                   \
+               : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "l"(b), "r"(accumulate)       \
+               : "memory")
+/* So that n may itself be a macro. */
+#define APQ_WGMMA(n, ...)   APQ_REST_##n(__VA_ARGS__)
+#define APQ_WGMMA_N(n, ...) APQ_WGMMA(n, __VA_ARGS__)
+
+/* d = a b + d, or a b where `accumulate` is 0.  Operands by descriptor, or `a` in registers: warp
+ * w's 16 rows as apq_mma_u8 has them. */
+#define apq_wgmma_b1(n, d, a, b, accumulate)                                                       \
+  APQ_WGMMA_N(n, APQ_WGMMA_SHARED, "k256.s32.b1.b1.and.popc", d, a, b, accumulate)
+#define apq_wgmma_u8(n, d, a, b, accumulate)                                                       \
+  APQ_WGMMA_N(n, APQ_WGMMA_SHARED, "k32.s32.u8.u8", d, a, b, accumulate)
+#define apq_wgmma_u8_registers(n, d, a, b, accumulate)                                             \
+  APQ_WGMMA_N(n, APQ_WGMMA_REGISTERS, "k32.s32.u8.u8", d, a, b, accumulate)
 #endif
 
 /* ---- arithmetic with one rounding a step, so that every device gives the same bits ---- */

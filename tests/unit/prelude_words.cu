@@ -1,16 +1,19 @@
-/* Uses every word of the CUDA prelude once, in a way that the compiler cannot drop.  test_nvrtc.c puts the prelude before it and
- * builds it for every arch. */
+/* Uses every word of the CUDA prelude once, in a way that the compiler cannot drop.  test_nvrtc.c
+ * puts the prelude before it and builds it for every arch; the words that came with sm_90 are used
+ * there alone. */
 
 typedef struct words_args {
   const void *from;
   void *to;
   unsigned *counter;
   int n;
+  apq_tensor_map map;
 } words_args;
 
 /* Shared-memory words, and the asynchronous copies that fill it. */
 APQ_FUNCTION apq_u32 words_shared(const words_args *args) {
-  apq_cp_async16(16 * apq_thread(), (const apq_u8 *)args->from + 16 * apq_thread(), args->n > 0 ? 16 : 0);
+  apq_cp_async16(16 * apq_thread(), (const apq_u8 *)args->from + 16 * apq_thread(),
+                 args->n > 0 ? 16 : 0);
   apq_cp_async_commit();
   apq_cp_async_wait(1);
   apq_cp_async_wait(0);
@@ -69,12 +72,80 @@ APQ_FUNCTION apq_u32 words_arithmetic(apq_u32 v) {
   return bits + (apq_u32)(apq_popc(v) + apq_float_to_int(sum) + apq_is_finite(sum));
 }
 
+#if APQ_CC == 90
+APQ_FUNCTION apq_u32 words_bulk(const words_args *args) {
+  if (apq_thread() == 0) {
+    apq_mbarrier_init(0, 2);
+    apq_mbarrier_publish();
+    apq_tma_prefetch(&args->map);
+  }
+  apq_syncthreads();
+  if (apq_thread() == 0) {
+    apq_mbarrier_expect(0, 3 * 64);
+    apq_tma_load(1024, &args->map, 0, 0, 1, 2);
+    apq_tma_load_multicast(2048, &args->map, 0, 0, 1, 2, 3);
+    apq_bulk_load(3072, args->from, 64, 0);
+    apq_mbarrier_arrive(0);
+    apq_mbarrier_arrive_at(0, apq_cluster_rank() ^ 1);
+  }
+  apq_mbarrier_wait(0, 0);
+  apq_u32 r[4] = {1, 2, 3, 4};
+  apq_stmatrix4(16 * (apq_thread() % 32), r);
+  apq_stmatrix4_transposed(512 + 16 * (apq_thread() % 32), r);
+  apq_fence_async();
+  apq_named_barrier(1, 128);
+  if (apq_thread() == 0) {
+    apq_bulk_store(args->to, 0, 64);
+    apq_bulk_commit();
+    apq_bulk_wait_read(0);
+    apq_bulk_wait(0);
+  }
+  apq_cluster_sync();
+  apq_u32x4 v = apq_ldg128_stream(args->from);
+  return v.x;
+}
+
+APQ_FUNCTION apq_u32 words_wgmma(apq_u32 v) {
+  apq_u32 a[4] = {v, v + 1, v + 2, v + 3};
+  int d[24];
+  APQ_UNROLL
+  for (int i = 0; i < 24; i++) d[i] = 0;
+  apq_registers_increase(128);
+  apq_wgmma_fence();
+  apq_wgmma_b1(48, d, apq_wgmma_desc(0, 128), apq_wgmma_desc(8192, 64), 0);
+  apq_wgmma_commit();
+  apq_wgmma_wait(0);
+  apq_wgmma_fence();
+  apq_wgmma_u8(48, d, apq_wgmma_desc(0, 128), apq_wgmma_desc(8192, 64), 1);
+  apq_wgmma_commit();
+  apq_wgmma_wait(0);
+  apq_wgmma_fence();
+  apq_wgmma_u8_registers(48, d, a, apq_wgmma_desc(8192, 32), 1);
+  apq_wgmma_commit();
+  apq_wgmma_wait(0);
+  apq_registers_decrease(64);
+  APQ_UNROLL
+  for (int i = 0; i < 24; i++) v += (apq_u32)d[i];
+  return v;
+}
+#endif
+
 APQ_KERNEL(words, words_args, 128, 1) {
+#if APQ_CC == 90
+  apq_grid_release();
+  apq_grid_wait();
+#endif
   apq_u32 sum = words_shared(&args) + words_global(&args);
   APQ_UNROLL
   for (int i = 0; i < 2; i++) sum = words_warp(sum);
   APQ_NO_UNROLL
   for (int i = 0; i < args.n; i++) sum += words_mma(&args, sum);
   sum += words_arithmetic(sum) + (apq_u32)(apq_block_z() + apq_grid_x() + apq_grid_y());
+  sum += (apq_u32)apq_dp4a_u8(sum, sum >> 1, 1);
+#if APQ_CC == 90
+  sum += words_bulk(&args) + words_wgmma(sum);
+#else
+  sum += apq_ldg128_stream(args.from).x;
+#endif
   apq_stg32((apq_u8 *)args.to + 4 * apq_thread(), sum);
 }

@@ -84,10 +84,11 @@ static void every_word_is_in_the_test_kernel(void **state) {
 static void every_word_compiles_for_every_arch(void **state) {
   (void)state;
   char *prelude = read_source("templates/prelude_cuda.h");
+  char *abi = read_source("templates/kernel_abi.h");
   char *kernel = read_source("tests/unit/prelude_words.cu");
   for (int i = 0; apq__target_arch(i); i++) {
     apq__target target = target_of(apq__target_arch(i));
-    char *source = apq__format("#define APQ_CC %d\n%s\n%s", target.cc, prelude, kernel);
+    char *source = apq__format("#define APQ_CC %d\n%s\n%s\n%s", target.cc, abi, prelude, kernel);
     void *image = NULL;
     char *log = NULL;
     size_t size = 0;
@@ -99,6 +100,7 @@ static void every_word_compiles_for_every_arch(void **state) {
     apq__free(image);
     apq__free(source);
   }
+  apq__free(abi);
   apq__free(prelude);
   apq__free(kernel);
 }
