@@ -318,9 +318,8 @@ APQ_API apq_status apq_weights_view(apq_weights *parent, int bits, apq_weights *
                                     apq_error *error);
 
 /* The same values, to the last bit, in another format's map:
- *   INT -> BIPOLAR        v = (v' - 1) / 2 with v' = 2 v + 1: scale / 2, the zero one above BIPOLAR's;
- *                         shares the planes, as a view does
- *   that -> INT           the inverse; shares the planes
+ *   INT -> BIPOLAR        v = (v' - 1) / 2 with v' = 2 v + 1: scale / 2, the zero one above
+ * BIPOLAR's; shares the planes, as a view does that -> INT           the inverse; shares the planes
  *   BIPOLAR -> INT        an integer v needs one bit more: INT of bits + 1, with planes of its own;
  *                         UNSUPPORTED at 8 bits
  *   a format -> itself    a view of all bits
