@@ -3,6 +3,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "activation.h"
 #include "format.h"
 
 /* Codes summed at once: a constant count lets the compiler use vector instructions. */
@@ -43,8 +44,21 @@ static float scale_of(const apq__operand *operand, int row) {
   return operand->scales ? operand->scales[row] : 1.0f;
 }
 
+/* Everything after the scales. */
+static void finish(float value, int row, int column, const apq__epilogue *epilogue, void *y,
+                   int64_t at) {
+  if (epilogue->bias) value = value + epilogue->bias[column];
+  value = apq__activate(epilogue->activation, value);
+  if (epilogue->combine) {
+    int64_t from = row * epilogue->ld_other + column;
+    float other = apq__load_float(epilogue->other, epilogue->out, from);
+    value = epilogue->combine == APQ_COMBINE_ADD ? value + other : value * other;
+  }
+  apq__store_float(y, epilogue->out, at, value);
+}
+
 void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__operand *w,
-                             const apq__operand *a, const float *bias, apq_dtype out, void *y,
+                             const apq__operand *a, const apq__epilogue *epilogue, void *y,
                              int64_t ldy) {
   uint32_t alpha_w = (uint32_t)w->alpha, alpha_a = (uint32_t)a->alpha;
   for (int row = 0; row < m; row++) {
@@ -56,14 +70,12 @@ void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__o
       c -= alpha_w * zero_a * sum_w;
       c += (uint32_t)k * zero_a * zero_w;
       int64_t at = row * ldy + column;
-      if (out == APQ_DTYPE_I32) {
+      if (epilogue->out == APQ_DTYPE_I32) {
         ((int32_t *)y)[at] = (int32_t)c;
         continue;
       }
       float scale = scale_of(a, row) * scale_of(w, column);
-      float value = (float)(int32_t)c * scale;
-      if (bias) value = value + bias[column];
-      apq__store_float(y, out, at, value);
+      finish((float)(int32_t)c * scale, row, column, epilogue, y, at);
     }
   }
 }
@@ -82,9 +94,12 @@ static float row_scale(float range, float steps) {
   return isfinite(1.0f / scale) ? scale : 1.0f;
 }
 
-static uint8_t quantize(float x, float inverse, int bits, apq_format format, int zero) {
+uint8_t apq__quantize(const apq__quantizer *by, float x, int bits, apq_format format) {
+  /* Far beyond the codes, and far from the ends of int. */
+  const float limit = 1024.0f;
   int last = (1 << bits) - 1;
-  float scaled = x * inverse;
+  float scaled = finite_or_zero(x) * by->inverse;
+  scaled = scaled < -limit ? -limit : scaled > limit ? limit : scaled;
   switch (format) {
   case APQ_FORMAT_INT: {
     int half = 1 << (bits - 1);
@@ -95,33 +110,46 @@ static uint8_t quantize(float x, float inverse, int bits, apq_format format, int
     return (uint8_t)clamp((int)rintf(shifted * 0.5f), 0, last);
   }
   default:
-    return (uint8_t)clamp((int)rintf(scaled) + zero, 0, last);
+    return (uint8_t)clamp((int)rintf(scaled) + by->zero, 0, last);
   }
+}
+
+void apq__row_range(const float *x, int64_t k, float *low, float *high) {
+  *low = 0;
+  *high = 0;
+  for (int64_t i = 0; i < k; i++) {
+    float value = finite_or_zero(x[i]);
+    *low = fminf(*low, value);
+    *high = fmaxf(*high, value);
+  }
+}
+
+apq__quantizer apq__quantizer_of(float low, float high, int bits, apq_format format) {
+  int last = (1 << bits) - 1, half_last = (1 << (bits - 1)) - 1;
+  float most = fmaxf(high, -low);
+  apq__quantizer by = {0};
+  switch (format) {
+  case APQ_FORMAT_INT:
+    by.scale = row_scale(most, bits == 1 ? 1.0f : (float)half_last);
+    break;
+  case APQ_FORMAT_BIPOLAR:
+    by.scale = row_scale(most, (float)last);
+    break;
+  default:
+    by.scale = row_scale(fminf(high - low, FLT_MAX), (float)last);
+  }
+  by.inverse = 1.0f / by.scale;
+  by.zero = format == APQ_FORMAT_UINT ? clamp((int)rintf(-low * by.inverse), 0, last)
+                                      : apq__format_affine(format, bits).zero;
+  return by;
 }
 
 void apq__reference_quantize(const float *x, int64_t k, int bits, apq_format format, uint8_t *codes,
                              float *scale, int32_t *zero) {
-  int last = (1 << bits) - 1, half_last = (1 << (bits - 1)) - 1;
-  float low = 0, high = 0, most = 0;
-  for (int64_t i = 0; i < k; i++) {
-    float value = finite_or_zero(x[i]);
-    low = fminf(low, value);
-    high = fmaxf(high, value);
-    most = fmaxf(most, fabsf(value));
-  }
-  switch (format) {
-  case APQ_FORMAT_INT:
-    *scale = row_scale(most, bits == 1 ? 1.0f : (float)half_last);
-    break;
-  case APQ_FORMAT_BIPOLAR:
-    *scale = row_scale(most, (float)last);
-    break;
-  default:
-    *scale = row_scale(fminf(high - low, FLT_MAX), (float)last);
-  }
-  float inverse = 1.0f / *scale;
-  *zero = format == APQ_FORMAT_UINT ? clamp((int)rintf(-low * inverse), 0, last)
-                                    : apq__format_affine(format, bits).zero;
-  for (int64_t i = 0; i < k; i++)
-    codes[i] = quantize(finite_or_zero(x[i]), inverse, bits, format, *zero);
+  float low, high;
+  apq__row_range(x, k, &low, &high);
+  const apq__quantizer by = apq__quantizer_of(low, high, bits, format);
+  *scale = by.scale;
+  *zero = by.zero;
+  for (int64_t i = 0; i < k; i++) codes[i] = apq__quantize(&by, x[i], bits, format);
 }
