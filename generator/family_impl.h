@@ -22,7 +22,8 @@ const apq__family_ops *apq__family_ops_find(const char *family);
 
 struct apq__family {
   char name[APQ__WORD_MAX];
-  int is_product, wants_bytes;
+  int is_product;
+  int wants_bytes; /* whatever the config */
   const apq__family_ops *ops;
   char part[APQ__PARTS_MAX][2 * APQ__WORD_MAX]; /* files of the text, after the prelude */
   int part_count;

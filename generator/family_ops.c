@@ -2,9 +2,12 @@
 
 #include <string.h>
 
+#include "decode_impl.h"
+
 static const apq__family_ops ops[] = {
     {"bmma", apq__gemm_limits, apq__gemm_cost},
     {"imma", apq__gemm_limits, apq__gemm_cost},
+    {"decode", apq__decode_limits, apq__decode_cost},
     {"pack", apq__pack_limits, apq__pack_cost},
 };
 

@@ -27,8 +27,6 @@ const apq__family *apq__family_at(int i);
 const char *apq__family_name(const apq__family *family);
 /* 1 for families that compute products (the tuner's subject), 0 for `pack`. */
 int apq__family_is_product(const apq__family *family);
-/* Activations as bytes (apq__pack_bytes) rather than planes. */
-int apq__family_wants_bytes(const apq__family *family);
 /* The declared knobs, without `family`. */
 const apq__knob_decl *apq__family_knobs(const apq__family *family, int *count);
 /* SHA-256 of everything that decides the generated text of this family (template, ABI, prelude):
@@ -44,6 +42,9 @@ apq_status apq__config_complete(apq__config *config, apq_error *error);
 typedef struct apq__box {
   int bytes, rows, swizzle;
 } apq__box;
+
+/* Whether the kernel reads activations as bytes (apq__pack_bytes) rather than planes. */
+int apq__config_wants_bytes(const apq__config *config);
 
 /* How a complete config is launched for a problem. */
 typedef struct apq__shape {

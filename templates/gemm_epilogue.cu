@@ -23,11 +23,19 @@ typedef struct apq_raw_edge {
   float scale, bias;
 } apq_raw_edge;
 
+/* What the kernel before this one may still be writing is not read through the path of data that
+ * nothing writes during the launch. */
+#if PDL == 1
+#define apq_load_row_word apq_ldg32_volatile
+#else
+#define apq_load_row_word apq_ldg32
+#endif
+
 APQ_FUNCTION apq_raw_edge apq_load_row(const apq_gemm_args *args, int m) {
   apq_raw_edge row;
-  row.sum = apq_ldg32(args->a_sum + m);
-  row.zero = args->a_zero ? apq_ldg32(args->a_zero + m) : (apq_u32)args->zero_a;
-  row.scale = args->a_scale ? apq_ldg_f32(args->a_scale + m) : 1.0f;
+  row.sum = apq_load_row_word(args->a_sum + m);
+  row.zero = args->a_zero ? apq_load_row_word(args->a_zero + m) : (apq_u32)args->zero_a;
+  row.scale = args->a_scale ? apq_bits_float(apq_load_row_word(args->a_scale + m)) : 1.0f;
   row.bias = 0.0f;
   return row;
 }

@@ -99,6 +99,15 @@ APQ_WORD apq_u32 apq_ldg32_volatile(const void *p) {
                : "memory");
   return v;
 }
+/* The same for 16 bytes, each word of them by itself. */
+APQ_WORD apq_u32x4 apq_ldg128_volatile(const void *p) {
+  apq_u32x4 r;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return r;
+}
 APQ_WORD void apq_stg8(void *p, apq_u8 v) { *(apq_u8 *)p = v; }
 APQ_WORD void apq_stg16(void *p, apq_u16 v) { *(apq_u16 *)p = v; }
 APQ_WORD void apq_stg32(void *p, apq_u32 v) { *(apq_u32 *)p = v; }
