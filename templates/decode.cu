@@ -70,15 +70,15 @@ typedef struct apq_item {
 } apq_item;
 
 APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
-  int warp = apq_thread() / 32, l = apq_thread() % 32;
-  lane->group = l / 4;
-  lane->quad = l % 4;
-  lane->k_warp = warp % WARPS_K;
-  lane->n_warp = warp / WARPS_K;
+  apq_u32 thread = (apq_u32)apq_thread();
+  lane->group = (int)(thread / 4 % 8);
+  lane->quad = (int)(thread % 4);
+  lane->k_warp = (int)(thread / 32 % WARPS_K);
+  lane->n_warp = (int)(thread / 32 / WARPS_K);
   lane->m0 = apq_block_y() * TILE_M;
-  lane->chunks = args->row_bytes / 16;
-  lane->steps = (lane->chunks + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH);
-  lane->tiles = (args->n + ROWS - 1) / ROWS;
+  lane->chunks = (int)((apq_u32)args->row_bytes / 16);
+  lane->steps = (int)(((apq_u32)lane->chunks + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH));
+  lane->tiles = (int)(((apq_u32)args->n + ROWS - 1) / ROWS);
 }
 
 APQ_FUNCTION void apq_next(const apq_lane *lane, apq_cursor *at) {
@@ -99,13 +99,13 @@ APQ_FUNCTION int apq_slab(const apq_lane *lane, const apq_cursor *at, int d) {
 /* Loads weights; rows past the matrix repeat its last, and chunks past k are zero. */
 APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *lane,
                                    const apq_cursor *at, apq_item *item) {
-  long long plane_bytes = (long long)args->n * args->row_bytes;
+  apq_u64 plane_bytes = (apq_u64)(apq_u32)args->n * (apq_u32)args->row_bytes;
   const apq_u8 *row[TILES][2];
   APQ_UNROLL
   for (int i = 0; i < 2 * TILES; i++) {
     int n = at->tile * ROWS + (lane->n_warp * TILES * 2 + i) * 8 + lane->group;
     if (n >= args->n) n = args->n - 1;
-    row[i / 2][i % 2] = (const apq_u8 *)args->w + (long long)n * args->row_bytes;
+    row[i / 2][i % 2] = (const apq_u8 *)args->w + (apq_u64)(apq_u32)n * (apq_u32)args->row_bytes;
   }
   APQ_UNROLL
   for (int d = 0; d < DEPTH; d++) {
@@ -116,13 +116,14 @@ APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *la
       for (int r = 0; r < 2 * TILES; r++) {
         apq_u32x4 v = {0, 0, 0, 0};
         if (chunk < lane->chunks)
-          v = apq_ldg128_stream(row[r / 2][r % 2] + i * plane_bytes + 16 * chunk);
+          v = apq_ldg128_stream(row[r / 2][r % 2] + (apq_u32)i * plane_bytes +
+                                16 * (apq_u32)chunk);
         item->w.chunk[d][r / 2][r % 2][i] = v;
       }
     }
   }
   if (at->step == lane->steps - 1 && apq_thread() < RESULTS) {
-    int n = at->tile * ROWS + apq_thread() % ROWS;
+    int n = at->tile * ROWS + (int)((apq_u32)apq_thread() % ROWS);
     item->edge = apq_load_column(args, n < args->n ? n : args->n - 1);
   }
 }
@@ -131,19 +132,22 @@ APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *la
  * tokens. */
 APQ_FUNCTION apq_u32x4 apq_activation(const apq_gemm_args *args, const apq_lane *lane, int slab,
                                       int yi, int c) {
-  int column = 8 * yi + lane->group, chunk = 4 * slab + lane->quad;
-  int m = lane->m0 + column / TOKEN_COLUMNS;
+  apq_u32 column = 8 * (apq_u32)yi + (apq_u32)lane->group;
+  int m = lane->m0 + (int)(column / TOKEN_COLUMNS), chunk = 4 * slab + lane->quad;
   apq_u32x4 v = {0, 0, 0, 0};
 #if CORE == CORE_U8
   if (m < args->m && chunk < lane->chunks)
-    v = apq_load_activation((const apq_u8 *)args->a + (long long)m * args->row_bytes * 8 +
-                            128 * chunk + 16 * c);
+    v = apq_load_activation((const apq_u8 *)args->a +
+                            (apq_u64)(apq_u32)m * ((apq_u32)args->row_bytes * 8) +
+                            (apq_u32)(128 * chunk + 16 * c));
 #else
-  int plane = column % TOKEN_COLUMNS;
+  apq_u32 plane = column % TOKEN_COLUMNS;
   (void)c;
   if (plane < Q && m < args->m && chunk < lane->chunks)
     v = apq_load_activation((const apq_u8 *)args->a +
-                            ((long long)plane * args->m + m) * args->row_bytes + 16 * chunk);
+                            (apq_u64)(plane * (apq_u32)args->m + (apq_u32)m) *
+                                (apq_u32)args->row_bytes +
+                            16 * (apq_u32)chunk);
 #endif
   return v;
 }
@@ -249,12 +253,12 @@ APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *su
 /* Adds the warps' sums up and writes the results of a tile. */
 APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, const apq_lane *lane, int tile, int set,
                                  const apq_raw_edge *raw) {
-  int r = apq_thread() % ROWS, n = tile * ROWS + r;
+  int r = (int)((apq_u32)apq_thread() % ROWS), n = tile * ROWS + r;
   if (apq_thread() >= RESULTS || n >= args->n) return;
   apq_edge column = apq_finish_edge(args, raw, 0);
   int is_plain = apq_is_plain(args);
   APQ_UNROLL_4
-  for (int m = apq_thread() / ROWS; m < TILE_M; m += THREADS / ROWS) {
+  for (int m = (int)((apq_u32)apq_thread() / ROWS); m < TILE_M; m += THREADS / ROWS) {
     if (lane->m0 + m >= args->m) break;
     apq_u32 sum = 0;
     APQ_UNROLL
@@ -265,71 +269,83 @@ APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, const apq_lane *lane
   }
 }
 
+/* The edges of the block's tokens. */
+APQ_FUNCTION void apq_put_rows(const apq_gemm_args *args, const apq_lane *lane) {
+  if (apq_thread() >= TILE_M || lane->m0 + apq_thread() >= args->m) return;
+  apq_raw_edge raw = apq_load_row(args, lane->m0 + apq_thread());
+  apq_edge row = apq_finish_edge(args, &raw, 1);
+  apq_put_edge(apq_thread() * EDGE_BYTES, &row);
+}
+
+#if OPERAND == OPERAND_STREAM
+#define ITEM_ACTIVATIONS(s) &item[s].a
+#elif OPERAND == OPERAND_KEEP
+#define ITEM_ACTIVATIONS(s) &kept
+#else
+#define ITEM_ACTIVATIONS(s) (const apq_activations *)0
+#endif
+
 APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_lane lane;
   apq_lane_init(&lane, &args);
   apq_cursor use = {apq_block_x(), 0}, load = use;
   apq_item item[STAGES];
+#if OPERAND == OPERAND_KEEP
+  apq_activations kept;
+#endif
+  apq_sums sums;
+  int set = 0, is_first = 1;
+  apq_clear(&sums);
 #if PDL
   apq_grid_release();
 #endif
   APQ_UNROLL
-  for (int s = 0; s < STAGES; s++) {
+  for (int s = 0; s < STAGES - 1; s++) {
     if (load.tile < lane.tiles) apq_load_weights(&args, &lane, &load, &item[s]);
     apq_next(&lane, &load);
   }
-#if PDL
-  apq_grid_wait();
-#endif
-#if OPERAND == OPERAND_STREAM
-  load = use;
-  APQ_UNROLL
-  for (int s = 0; s < STAGES; s++) {
-    if (load.tile < lane.tiles) apq_load_activations(&args, &lane, &load, &item[s].a);
-    apq_next(&lane, &load);
-  }
-#elif OPERAND == OPERAND_KEEP
-  apq_activations kept;
-  apq_load_activations(&args, &lane, &use, &kept);
-#endif
-  if (apq_thread() < TILE_M && lane.m0 + apq_thread() < args.m) {
-    apq_raw_edge raw = apq_load_row(&args, lane.m0 + apq_thread());
-    apq_edge row = apq_finish_edge(&args, &raw, 1);
-    apq_put_edge(apq_thread() * EDGE_BYTES, &row);
-  }
-#if OPERAND == OPERAND_SHARED
-  apq_fill_panel(&args, &lane);
-  apq_syncthreads();
-#endif
-
-  apq_sums sums;
-  int set = 0;
-  apq_clear(&sums);
   APQ_NO_UNROLL
   for (;;) {
     APQ_UNROLL
     for (int s = 0; s < STAGES; s++) {
+      enum { LAST = STAGES - 1 };
+      apq_item *fill = &item[(s + LAST) % STAGES];
+      if (load.tile < lane.tiles) apq_load_weights(&args, &lane, &load, fill);
+      if (s == 0 && is_first) {
+        /* The weights of all stages are on their way. */
+        is_first = 0;
+#if PDL
+        apq_grid_wait();
+#endif
 #if OPERAND == OPERAND_STREAM
-      apq_multiply_item(&lane, &use, &item[s], &item[s].a, &sums);
+        apq_cursor at = use;
+        APQ_UNROLL
+        for (int i = 0; i < LAST; i++) {
+          if (at.tile < lane.tiles) apq_load_activations(&args, &lane, &at, &item[i].a);
+          apq_next(&lane, &at);
+        }
 #elif OPERAND == OPERAND_KEEP
-      apq_multiply_item(&lane, &use, &item[s], &kept, &sums);
+        apq_load_activations(&args, &lane, &use, &kept);
 #else
-      apq_multiply_item(&lane, &use, &item[s], (const apq_activations *)0, &sums);
+        apq_fill_panel(&args, &lane);
 #endif
-      int tile = use.tile, is_last = use.step == lane.steps - 1;
-      apq_raw_edge edge = item[s].edge;
-      apq_next(&lane, &use);
-      if (load.tile < lane.tiles) {
-        apq_load_weights(&args, &lane, &load, &item[s]);
-#if OPERAND == OPERAND_STREAM
-        apq_load_activations(&args, &lane, &load, &item[s].a);
+        apq_put_rows(&args, &lane);
+#if OPERAND == OPERAND_SHARED
+        apq_syncthreads();
 #endif
-        apq_next(&lane, &load);
       }
+#if OPERAND == OPERAND_STREAM
+      if (load.tile < lane.tiles) apq_load_activations(&args, &lane, &load, &fill->a);
+#endif
+      apq_next(&lane, &load);
+
+      apq_multiply_item(&lane, &use, &item[s], ITEM_ACTIVATIONS(s), &sums);
+      int tile = use.tile, is_last = use.step == lane.steps - 1;
+      apq_next(&lane, &use);
       if (is_last) {
         apq_put_sums(&lane, set, &sums);
         apq_syncthreads();
-        apq_store_tile(&args, &lane, tile, set, &edge);
+        apq_store_tile(&args, &lane, tile, set, &item[s].edge);
         if (use.tile >= lane.tiles) return;
         apq_clear(&sums);
         set ^= 1;

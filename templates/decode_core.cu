@@ -89,8 +89,9 @@ APQ_FUNCTION void apq_compute(apq_weights *w, int d, int yi, const apq_u32x4 y[A
     APQ_UNROLL
     for (int i = P - 1; i >= 0; i--) {
       apq_multiply(sum, &w->chunk[d][ti][0][i], &w->chunk[d][ti][1][i], y);
+      if (i == 0) break;
       APQ_UNROLL
-      for (int e = 0; e < 4 && i > 0; e++) sum[e] = (int)((apq_u32)sum[e] << 1);
+      for (int e = 0; e < 4; e++) sum[e] = (int)((apq_u32)sum[e] << 1);
     }
     APQ_UNROLL
     for (int e = 0; e < 4; e++)

@@ -9,6 +9,7 @@
 typedef unsigned int apq_u32;
 typedef unsigned char apq_u8;
 typedef unsigned short apq_u16;
+typedef unsigned long long apq_u64;
 
 /* Four words, moved as one 16-byte access. */
 typedef struct __attribute__((aligned(16))) apq_u32x4 {
