@@ -171,23 +171,48 @@ APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, in
   }
 }
 
+#if OUT != OUT_I32
+/* The same for results that an activation or another operand follows.  A loop of its own, not
+ * unrolled: the code for eight exponentials is long. */
+APQ_FUNCTION void apq_store_post_column(const apq_gemm_args *args, int m0, int n0, int n,
+                                        int is_wide, const apq_edge column[8]) {
+  APQ_NO_UNROLL
+  for (int m = apq_thread() / (TILE_N / 8); m < TILE_M; m += THREADS / (TILE_N / 8)) {
+    if (m0 + m >= args->m) continue;
+    apq_edge row = apq_get_edge(EDGES_AT + ROW_EDGE(m) * EDGE_BYTES);
+    apq_u32 sum[8];
+    apq_tile_sums(args, m0, n0, m, n, sum);
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) sum[i] = apq_result(args, sum[i], &row, &column[i], 0);
+    apq_post_eight(args, m0 + m, n0 + n, sum);
+    apq_store_eight(args, m0 + m, n0 + n, is_wide, sum);
+  }
+}
+#endif
+
 /* Writes the tile, eight neighboring channels a thread, whole 16-byte stores where they fit.  A
  * thread keeps its channels over the tokens it writes, so those edges are read once. */
 APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, int m0, int n0) {
   int n = apq_thread() % (TILE_N / 8) * 8;
   int is_aligned = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
   int is_whole = is_aligned && m0 + TILE_M <= args->m && n0 + TILE_N <= args->n;
+  int is_wide = is_aligned && n0 + n + 8 <= args->n;
   if (n0 + n >= args->n) return;
   apq_edge column[8];
   APQ_UNROLL
   for (int i = 0; i < 8; i++) column[i] = apq_get_edge(EDGES_AT + COLUMN_EDGE(n + i) * EDGE_BYTES);
+#if OUT != OUT_I32
+  if (apq_has_post(args)) {
+    apq_store_post_column(args, m0, n0, n, is_wide, column);
+    return;
+  }
+#endif
   if (is_whole && apq_is_plain(args))
     apq_store_column(args, m0, n0, n, 1, 1, 1, column);
   else if (is_whole)
     apq_store_column(args, m0, n0, n, 1, 1, 0, column);
   else
-    apq_store_column(args, m0, n0, n, 0, is_aligned && n0 + n + 8 <= args->n, apq_is_plain(args),
-                     column);
+    apq_store_column(args, m0, n0, n, 0, is_wide, apq_is_plain(args), column);
 }
 
 #else
@@ -207,8 +232,12 @@ APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane 
         if (m0 + m >= args->m || n0 + n >= args->n) continue;
         apq_edge row = apq_get_edge(EDGES_AT + ROW_EDGE(m) * EDGE_BYTES);
         apq_edge column = apq_get_edge(EDGES_AT + COLUMN_EDGE(n) * EDGE_BYTES);
-        apq_store_one(args, m0 + m, n0 + n,
-                      apq_result(args, apq_sum(acc, xi, yi, e), &row, &column, apq_is_plain(args)));
+        apq_u32 result =
+            apq_result(args, apq_sum(acc, xi, yi, e), &row, &column, apq_is_plain(args));
+#if OUT != OUT_I32
+        if (apq_has_post(args)) result = apq_post_one(args, m0 + m, n0 + n, result);
+#endif
+        apq_store_one(args, m0 + m, n0 + n, result);
       }
     }
   }

@@ -3,7 +3,8 @@
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
  *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32
  * Where no zero point varies, both products are known beforehand: an edge's `rest` is then what it
- * takes from D; with both alphas 1 and no bias either, the tile is plain. */
+ * takes from D; with both alphas 1 and nothing that follows the scales either, the tile is plain.
+ */
 typedef struct apq_edge {
   apq_u32 zero;      /* z_a;  z_w */
   apq_u32 rest;      /* alpha_a Sa - k z_a;  alpha_w Sw;  plain: times z_w, z_a */
@@ -13,8 +14,19 @@ typedef struct apq_edge {
 #endif
 } apq_edge;
 
+/* Whether results go through apq_post_one or apq_post_eight before they are stored. */
+APQ_FUNCTION int apq_has_post(const apq_gemm_args *args) {
+#if OUT == OUT_I32
+  (void)args;
+  return 0;
+#else
+  return args->gated | args->combine;
+#endif
+}
+
 APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
-  return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1;
+  return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1 &&
+         !apq_has_post(args);
 }
 
 /* An edge as it is in device memory; finished after the first copies are under way. */
@@ -139,6 +151,69 @@ APQ_FUNCTION apq_u32 apq_result(const apq_gemm_args *args, apq_u32 sum, const ap
 #define OUT_BYTES 4
 #else
 #define OUT_BYTES 2
+#endif
+
+#if OUT != OUT_I32
+/* exp(-a) for a >= 0, 0 where that is below half the smallest float: 2^-n exp(r), |r| <= ln(2)/2.
+ * The product of n and the first part of ln 2 is exact; the coefficients are a minimax fit of
+ * (exp(r) - 1 - r) / r^2, to 7e-8. */
+APQ_FUNCTION float apq_exp_minus(float a) {
+  a = apq_min(a, 104.0f);
+  int n = apq_float_to_int(apq_mul(a, 1.44269504f));
+  float whole = apq_int_to_float(n);
+  float r = apq_add(apq_add(apq_mul(whole, 0.693145752f), -a), apq_mul(whole, 1.42860677e-6f));
+  float p = 1.39269181e-3f;
+  p = apq_add(apq_mul(p, r), 8.36376702e-3f);
+  p = apq_add(apq_mul(p, r), 4.16665502e-2f);
+  p = apq_add(apq_mul(p, r), 0.166665734f);
+  p = apq_add(apq_mul(p, r), 0.5f);
+  p = apq_add(apq_add(apq_mul(apq_mul(r, r), p), r), 1.0f);
+  /* In two steps: 2^-n alone may be below the normal floats. */
+  p = apq_mul(p, apq_bits_float((apq_u32)(127 - n / 2) << 23));
+  return apq_mul(p, apq_bits_float((apq_u32)(127 - (n - n / 2)) << 23));
+}
+
+/* y / (1 + exp(-t)) as kernel_abi.h says; for negative t as y exp(t) / (1 + exp(t)), so that no
+ * exponential overflows. */
+APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
+  float z = apq_min(apq_mul(y, y), args->gate_limit), t = args->gate[9];
+  APQ_UNROLL
+  for (int i = 8; i >= 0; i--) t = apq_add(apq_mul(t, z), args->gate[i]);
+  t = apq_mul(t, y);
+  float e = apq_exp_minus(apq_abs(t));
+  /* -infinity counts as the lowest number: times 0 it would be NaN. */
+  float top = t < 0.0f ? apq_mul(apq_max(y, -3.402823466e38f), e) : y;
+  return apq_div(top, apq_add(1.0f, e));
+}
+
+/* Element of `other`.  It may be the element of y that this thread is about to write, and no other
+ * thread touches that. */
+APQ_FUNCTION float apq_other(const apq_gemm_args *args, int m, int n) {
+  const apq_u8 *at = (const apq_u8 *)args->other + (m * args->ld_other + n) * OUT_BYTES;
+#if OUT == OUT_F32
+  return apq_bits_float(apq_ldg32(at));
+#elif OUT == OUT_F16
+  return apq_half_to_float(apq_ldg16(at));
+#else
+  return apq_bf16_to_float(apq_ldg16(at));
+#endif
+}
+
+/* What follows the scales and the bias, where apq_has_post: activation, then `other`. */
+APQ_FUNCTION apq_u32 apq_post_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
+  float y = apq_bits_float(result);
+  if (args->gated) y = apq_gate(args, y);
+  if (args->combine == 1) y = apq_add(y, apq_other(args, m, n));
+  if (args->combine == 2) y = apq_mul(y, apq_other(args, m, n));
+  return apq_float_bits(y);
+}
+
+/* Eight neighbors; those past the matrix stay as they are. */
+APQ_FUNCTION void apq_post_eight(const apq_gemm_args *args, int m, int n, apq_u32 result[8]) {
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++)
+    if (n + i < args->n) result[i] = apq_post_one(args, m, n + i, result[i]);
+}
 #endif
 
 APQ_FUNCTION void apq_store_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {

@@ -7,25 +7,37 @@
 /* Products: D[m][n] = sum_k ua[m][k] uw[n][k] modulo 2^32, then the epilogue
  *   c = alpha_a alpha_w D - alpha_a z_w Sa - alpha_w z_a Sw + k z_a z_w            (modulo 2^32)
  *   y = float(c) * (s_a[m] * s_w[n]) + bias[n]                                     (unless int32
- * output)  */
+ * output).  With `group`, groups of that many k have their own s_w, z_w and sums, and
+ *   y = (((0 + float(c_0) * s_w[n][0]) + float(c_1) * s_w[n][1]) + ...) * s_a[m] + bias[n]
+ * where c_g is c of group g alone.  Last, also not for int32 output, with `gated`
+ *   y = y / (1 + exp(-t)),  t = y * (gate[0] + gate[1] z + ... + gate[9] z^9),  z = min(y^2,
+ * gate_limit) and with `combine`  y = y + other[m][n]  or  y * other[m][n]. */
 typedef struct apq_gemm_args {
   const void *w;    /* weight planes [p][n][row_bytes] */
   const void *a;    /* activations: planes [q][m][row_bytes], or bytes [m][byte_row] (bitplane.h) */
   void *y;          /* [m][ldy] of the output type */
   const int *w_sum; /* [n] */
   const int *a_sum; /* [m] */
-  const int *w_zero;    /* [n], or NULL: zero_w */
-  const int *a_zero;    /* [m], or NULL: zero_a */
-  const float *w_scale; /* [n], or NULL: 1 */
-  const float *a_scale; /* [m], or NULL: 1 */
-  const float *bias;    /* [n], or NULL: none */
-  int *partial;         /* split-K: [split][m][n] sums */
-  unsigned *tickets;    /* split-K: [output tiles], zero before the launch */
-  long long ldy;        /* elements */
+  const int *w_zero;      /* [n], with `group` [n][groups], or NULL: zero_w */
+  const int *a_zero;      /* [m], or NULL: zero_a */
+  const float *w_scale;   /* [n], with `group` [n][groups], or NULL: 1 */
+  const float *a_scale;   /* [m], or NULL: 1 */
+  const float *bias;      /* [n], or NULL: none */
+  const void *other;      /* [m][ld_other] of the output type; may be y itself */
+  const int *w_group_sum; /* with `group`: [n][groups] */
+  const int *a_group_sum; /* with `group`: [m][groups] */
+  int *partial;           /* split-K: [split][m][n] sums */
+  unsigned *tickets;      /* split-K: [output tiles], zero before the launch */
+  long long ldy;          /* elements */
+  long long ld_other;
   int m, n, k;
   int row_bytes;        /* of a plane: ceil(k/128)*16 */
   int alpha_w, alpha_a; /* 1 or 2 */
   int zero_w, zero_a;
+  int group, groups; /* k of a group, a multiple of 32, and ceil(k / group); 0: none */
+  int combine;       /* 0: no `other`; 1: it is added; 2: multiplied */
+  int gated;
+  float gate[10], gate_limit;
 } apq_gemm_args;
 
 /* A matrix as the bulk tensor copies see it (device.h); opaque, and each device has its own. */
@@ -40,18 +52,23 @@ typedef struct apq_tma_args {
   apq_gemm_args gemm;
 } apq_tma_args;
 
-/* Packing: one block a row.  Reads x[rows][ldx], writes codes, their sum, the scale and the zero
+/* Packing: one block a row.  Reads x[rows][ldx], writes codes, their sums, the scale and the zero
  * point of the row. */
 typedef struct apq_pack_args {
-  const void *x; /* [rows][ldx] of the source type */
-  void *out;     /* planes [bits][rows][row_bytes], or bytes [rows][byte_row] */
-  int *sum;      /* [rows] */
-  float *scale;  /* [rows]; unused when the source holds codes */
-  int *zero;     /* [rows] */
-  long long ldx; /* elements */
+  const void *x;  /* [rows][ldx] of the source type */
+  void *out;      /* planes [bits][rows][row_bytes], or bytes [rows][byte_row] */
+  int *sum;       /* [rows] */
+  int *group_sum; /* with `group`: [rows][groups] */
+  float *scale;   /* [rows]; unused when the source holds codes */
+  int *zero;      /* [rows] */
+  long long ldx;  /* elements */
   int rows, k;
-  int row_bytes; /* of the output row */
-  int format;    /* apq_format */
+  int row_bytes;     /* of the output row */
+  int format;        /* apq_format */
+  int group, groups; /* as in apq_gemm_args */
+  int is_static;     /* 1: every row has the scale and zero point below; 0: each its own */
+  float static_scale;
+  int static_zero;
 } apq_pack_args;
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "alloc.h"
 #include "bitplane.h"
+#include "gemm_args.h"
 #include "host.h"
 #include "reference.h"
 #include "kernel_launch.h"
@@ -65,6 +66,15 @@ static float *make_floats(int64_t rows, float scale, float offset, uint64_t *see
   return values;
 }
 
+/* Between -1 and 1. */
+static void *make_other(const apq__problem *problem, uint64_t *seed) {
+  int64_t count = (int64_t)problem->m * problem->n;
+  void *values = apq__alloc((size_t)count * apq__dtype_bytes(problem->out));
+  for (int64_t i = 0; values && i < count; i++)
+    apq__store_float(values, problem->out, i, (float)(apq__random(seed) >> 40) / 8388608.0f - 1.0f);
+  return values;
+}
+
 apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, apq_error *error) {
   const apq__problem *problem = &spec->problem;
   int64_t m = problem->m, n = problem->n, k = problem->k;
@@ -86,6 +96,7 @@ apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, 
   if (spec->w_scales && !(out->w_scale = make_floats(n, 0.003f, 0.001f, &seed))) goto no_memory;
   if (spec->a_scales && !(out->a_scale = make_floats(m, 0.003f, 0.001f, &seed))) goto no_memory;
   if (spec->bias && !(out->bias = make_floats(n, 2.0f, -1.0f, &seed))) goto no_memory;
+  if (spec->combine && !(out->other = make_other(problem, &seed))) goto no_memory;
   return APQ_OK;
 
 no_memory:
@@ -105,6 +116,7 @@ void apq__host_data_free(apq__host_data *data) {
   apq__free(data->w_scale);
   apq__free(data->a_scale);
   apq__free(data->bias);
+  apq__free(data->other);
   *data = (apq__host_data){0};
 }
 
@@ -113,6 +125,7 @@ typedef struct gathered {
   uint8_t *codes;
   int32_t *sums, *zeros;
   float *scales, *bias;
+  void *other; /* of the rows and columns */
 } gathered;
 
 static void gathered_free(gathered *part) {
@@ -121,6 +134,7 @@ static void gathered_free(gathered *part) {
   apq__free(part->zeros);
   apq__free(part->scales);
   apq__free(part->bias);
+  apq__free(part->other);
 }
 
 static void *gather(const void *from, size_t width, const int *rows, int count, int *failed) {
@@ -132,6 +146,23 @@ static void *gather(const void *from, size_t width, const int *rows, int count, 
   }
   for (int i = 0; i < count; i++)
     memcpy(to + (size_t)i * width, (const char *)from + (size_t)rows[i] * width, width);
+  return to;
+}
+
+/* The `other` of some rows and columns, contiguous; NULL lists mean all. */
+static void *gather_other(const apq__host_data *data, const int *rows, int row_count,
+                          const int *columns, int column_count, int *failed) {
+  const size_t width = apq__dtype_bytes(data->spec.problem.out);
+  if (!data->other) return NULL;
+  char *to = apq__alloc((size_t)row_count * (size_t)column_count * width);
+  *failed |= !to;
+  for (int i = 0; to && i < row_count; i++)
+    for (int j = 0; j < column_count; j++) {
+      size_t from = (size_t)(rows ? rows[i] : i) * (size_t)data->spec.problem.n +
+                    (size_t)(columns ? columns[j] : j);
+      memcpy(to + ((size_t)i * (size_t)column_count + (size_t)j) * width,
+             (const char *)data->other + from * width, width);
+    }
   return to;
 }
 
@@ -156,6 +187,7 @@ apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, in
     w.scales = gather(data->w_scale, sizeof(float), columns, column_count, &failed);
     w.bias = gather(data->bias, sizeof(float), columns, column_count, &failed);
   }
+  a.other = gather_other(data, rows, row_count, columns, column_count, &failed);
   int32_t *d = apq__alloc((size_t)row_count * (size_t)column_count * sizeof *d);
   apq_status status = APQ_OK;
   if (failed || !d) {
@@ -170,8 +202,14 @@ apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, in
   apq__reference_product(rows ? a.codes : data->a_codes, problem->k,
                          columns ? w.codes : data->w_codes, problem->k, row_count, column_count,
                          problem->k, d);
-  apq__reference_epilogue(d, row_count, column_count, problem->k, &w_operand, &a_operand,
-                          columns ? w.bias : data->bias, problem->out, y, column_count);
+  const apq__epilogue epilogue = {.out = problem->out,
+                                  .bias = columns ? w.bias : data->bias,
+                                  .activation = data->spec.activation,
+                                  .combine = data->spec.combine,
+                                  .other = a.other,
+                                  .ld_other = column_count};
+  apq__reference_epilogue(d, row_count, column_count, problem->k, &w_operand, &a_operand, &epilogue,
+                          y, column_count);
 cleanup:
   apq__free(d);
   gathered_free(&a);
@@ -215,6 +253,10 @@ static void fill_args(apq__device_data *data, const apq__host_data *host) {
   args->w_scale = data->w_scale;
   args->a_scale = data->a_scale;
   args->bias = data->bias;
+  args->other = data->other;
+  args->ld_other = data->problem.n;
+  args->combine = (int)host->spec.combine;
+  apq__gate_args(host->spec.activation, args);
   args->ldy = data->ldy;
   args->m = data->problem.m;
   args->n = data->problem.n;
@@ -238,10 +280,14 @@ apq_status apq__device_data_make(apq__device *device, const apq__host_data *host
     size_t bytes;
     void **to;
   } arrays[] = {
-      {host->w_sum, n * 4, &out->w_sum},     {host->a_sum, m * 4, &out->a_sum},
-      {host->w_zero, n * 4, &out->w_zero},   {host->a_zero, m * 4, &out->a_zero},
-      {host->w_scale, n * 4, &out->w_scale}, {host->a_scale, m * 4, &out->a_scale},
+      {host->w_sum, n * 4, &out->w_sum},
+      {host->a_sum, m * 4, &out->a_sum},
+      {host->w_zero, n * 4, &out->w_zero},
+      {host->a_zero, m * 4, &out->a_zero},
+      {host->w_scale, n * 4, &out->w_scale},
+      {host->a_scale, m * 4, &out->a_scale},
       {host->bias, n * 4, &out->bias},
+      {host->other, m * n * apq__dtype_bytes(problem->out), &out->other},
   };
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
     status = upload(device, arrays[i].from, arrays[i].bytes, arrays[i].to, error);
@@ -265,9 +311,9 @@ cleanup:
 
 void apq__device_data_free(apq__device_data *data) {
   if (!data || !data->device) return;
-  void *blocks[] = {data->w,       data->a_planes, data->a_bytes, data->w_sum,
-                    data->a_sum,   data->w_zero,   data->a_zero,  data->w_scale,
-                    data->a_scale, data->bias,     data->y_block, data->workspace};
+  void *blocks[] = {data->w,      data->a_planes, data->a_bytes,  data->w_sum,   data->a_sum,
+                    data->w_zero, data->a_zero,   data->w_scale,  data->a_scale, data->bias,
+                    data->other,  data->y_block,  data->workspace};
   for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
     if (blocks[i]) data->device->ops->release(data->device, blocks[i]);
   *data = (apq__device_data){0};

@@ -26,9 +26,11 @@ typedef struct apq__data_spec {
   apq__problem problem;
   apq__data_kind kind;
   apq_format w_format, a_format;
-  int w_zeros, a_zeros;   /* 1: random zero points for each row (format UINT) */
-  int w_scales, a_scales; /* 1: random scales for each row; must be 0 when the output is I32 */
-  int bias;               /* the same */
+  int w_zeros, a_zeros;      /* 1: random zero points for each row (format UINT) */
+  int w_scales, a_scales;    /* 1: random scales for each row; must be 0 when the output is I32 */
+  int bias;                  /* the same */
+  apq_activation activation; /* NONE when the output is I32 */
+  apq_combine combine;       /* the same */
   uint64_t seed;
 } apq__data_spec;
 
@@ -41,6 +43,7 @@ typedef struct apq__host_data {
   int32_t *w_zero, *a_zero;
   float *w_scale, *a_scale;
   float *bias; /* [n] */
+  void *other; /* [m][n] of the output type, with `combine` */
 } apq__host_data;
 
 apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, apq_error *error);
@@ -57,7 +60,7 @@ typedef struct apq__device_data {
   apq__problem problem;
   void *w, *a_planes, *a_bytes; /* a form not asked for is NULL */
   size_t w_bytes, a_planes_bytes, a_bytes_bytes;
-  void *w_sum, *a_sum, *w_zero, *a_zero, *w_scale, *a_scale, *bias;
+  void *w_sum, *a_sum, *w_zero, *a_zero, *w_scale, *a_scale, *bias, *other;
   void *y_block; /* y between two canaries */
   int64_t ldy;
   size_t y_bytes; /* from the first to the last row's end, gaps between rows included */

@@ -52,21 +52,28 @@ static void small_shapes(const apq__config *config, apq__problem base, apq__prob
   }
 }
 
-/* Data and affine forms.  The last four are for floating results only. */
+/* Data, affine forms and epilogues.  From w_scales on, but for the gap, for floating results only.
+ */
 typedef struct data_case {
   apq__data_kind kind;
   apq_format w_format, a_format;
   int w_zeros, a_zeros, w_scales, a_scales, bias;
   int gap; /* ldy - n */
+  apq_activation activation;
+  apq_combine combine;
 } data_case;
 
 static const data_case data_cases[] = {
-    {APQ__DATA_RANDOM, APQ_FORMAT_INT, APQ_FORMAT_INT, 0, 0, 1, 1, 0, 0},
-    {APQ__DATA_ONES, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 8},
-    {APQ__DATA_SPARSE, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, 0, 0, 0, 1, 0, 7},
-    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 3},
-    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_BIPOLAR, 1, 0, 1, 0, 1, 0},
-    {APQ__DATA_ONES, APQ_FORMAT_INT, APQ_FORMAT_UINT, 0, 1, 0, 0, 0, 16},
+    {APQ__DATA_RANDOM, APQ_FORMAT_INT, APQ_FORMAT_INT, 0, 0, 1, 1, 0, 0, 0, 0},
+    {APQ__DATA_ONES, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 8, APQ_ACTIVATION_SILU,
+     APQ_COMBINE_MULTIPLY},
+    {APQ__DATA_SPARSE, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, 0, 0, 0, 1, 0, 7,
+     APQ_ACTIVATION_NONE, APQ_COMBINE_ADD},
+    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 3, 0, 0},
+    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_BIPOLAR, 1, 0, 1, 0, 1, 0, APQ_ACTIVATION_GELU,
+     APQ_COMBINE_NONE},
+    {APQ__DATA_ONES, APQ_FORMAT_INT, APQ_FORMAT_UINT, 0, 1, 0, 0, 0, 16, APQ_ACTIVATION_GELU_TANH,
+     APQ_COMBINE_ADD},
 };
 enum { CASES = sizeof data_cases / sizeof data_cases[0] };
 
@@ -83,6 +90,8 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                          form->w_scales && is_float,
                          form->a_scales && is_float,
                          form->bias && is_float,
+                         is_float ? form->activation : APQ_ACTIVATION_NONE,
+                         is_float ? form->combine : APQ_COMBINE_NONE,
                          seed};
   apq__host_data host = {0};
   apq__device_data data = {0};

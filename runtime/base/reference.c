@@ -3,6 +3,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "activation.h"
 #include "format.h"
 
 /* Codes summed at once: a constant count lets the compiler use vector instructions. */
@@ -43,8 +44,21 @@ static float scale_of(const apq__operand *operand, int row) {
   return operand->scales ? operand->scales[row] : 1.0f;
 }
 
+/* Everything after the scales. */
+static void finish(float value, int row, int column, const apq__epilogue *epilogue, void *y,
+                   int64_t at) {
+  if (epilogue->bias) value = value + epilogue->bias[column];
+  value = apq__activate(epilogue->activation, value);
+  if (epilogue->combine) {
+    int64_t from = row * epilogue->ld_other + column;
+    float other = apq__load_float(epilogue->other, epilogue->out, from);
+    value = epilogue->combine == APQ_COMBINE_ADD ? value + other : value * other;
+  }
+  apq__store_float(y, epilogue->out, at, value);
+}
+
 void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__operand *w,
-                             const apq__operand *a, const float *bias, apq_dtype out, void *y,
+                             const apq__operand *a, const apq__epilogue *epilogue, void *y,
                              int64_t ldy) {
   uint32_t alpha_w = (uint32_t)w->alpha, alpha_a = (uint32_t)a->alpha;
   for (int row = 0; row < m; row++) {
@@ -56,14 +70,12 @@ void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__o
       c -= alpha_w * zero_a * sum_w;
       c += (uint32_t)k * zero_a * zero_w;
       int64_t at = row * ldy + column;
-      if (out == APQ_DTYPE_I32) {
+      if (epilogue->out == APQ_DTYPE_I32) {
         ((int32_t *)y)[at] = (int32_t)c;
         continue;
       }
       float scale = scale_of(a, row) * scale_of(w, column);
-      float value = (float)(int32_t)c * scale;
-      if (bias) value = value + bias[column];
-      apq__store_float(y, out, at, value);
+      finish((float)(int32_t)c * scale, row, column, epilogue, y, at);
     }
   }
 }

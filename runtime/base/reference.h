@@ -19,15 +19,29 @@ typedef struct apq__operand {
   const float *scales;  /* [rows] or NULL: 1.0 */
 } apq__operand;
 
+/* What follows the scales; start it zeroed but for `out`. */
+typedef struct apq__epilogue {
+  apq_dtype out;
+  const float *bias; /* [n] or NULL: none */
+  apq_activation activation;
+  apq_combine combine;
+  const void *other; /* [m][ld_other] of type `out`, with `combine` */
+  int64_t ld_other;
+} apq__epilogue;
+
 /* Applies zero points to d[m][n], and scales it, into y[m][ldy] of type `out`:
  *
- *   c = alpha_a alpha_w D - alpha_a z_w Sa - alpha_w z_a Sw + k z_a z_w        modulo 2^32; this is
- * y when `out` is I32 t = s_a[m] * s_w[n] each of these is one float operation, u = float(c) * t
- * rounded to nearest even v = u + bias[n] only with a bias y = v rounded to `out`
+ *   c = alpha_a alpha_w D - alpha_a z_w Sa - alpha_w z_a Sw + k z_a z_w        modulo 2^32
  *
- * The NaN of F16 and BF16 is 0x7fff; that of F32 has no fixed payload. */
+ * is y when `out` is I32.  Otherwise, each a float operation rounded to nearest even,
+ *
+ *   t = s_a[m] * s_w[n],  v = float(c) * t,  v = v + bias[n] with a bias,
+ *   v = apq__activate(activation, v),  v = v + other[m][n] or v * other[m][n] with `combine`
+ *
+ * and y = v rounded to `out`.  The NaN of F16 and BF16 is 0x7fff; that of F32 has no fixed payload.
+ */
 void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__operand *w,
-                             const apq__operand *a, const float *bias, apq_dtype out, void *y,
+                             const apq__operand *a, const apq__epilogue *epilogue, void *y,
                              int64_t ldy);
 
 /* Quantizes one row of k floats to codes, the scale s and the zero point of the row.  Pack kernels

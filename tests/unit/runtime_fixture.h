@@ -163,8 +163,8 @@ static inline void *reference_of(const product_data *d, int filler) {
   const apq__operand a_operand = {a.alpha, a.zero, d->a_zero, d->a_sum, d->a_scale};
   void *y = apq__alloc(d->y_bytes);
   memset(y, filler, d->y_bytes);
-  apq__reference_epilogue(sums, c->m, c->n, c->k, &w_operand, &a_operand, d->bias, c->output, y,
-                          d->y_ld);
+  const apq__epilogue epilogue = {.out = c->output, .bias = d->bias};
+  apq__reference_epilogue(sums, c->m, c->n, c->k, &w_operand, &a_operand, &epilogue, y, d->y_ld);
   apq__free(sums);
   return y;
 }

@@ -110,7 +110,8 @@ static void check_epilogue(const epilogue_case *c, apq_dtype out, uint64_t *seed
                      c->scales ? scale_w : NULL};
   int32_t y[M * LDY];
   memset(y, 0x5a, sizeof y);
-  apq__reference_epilogue(d, M, N, K, &ow, &oa, c->bias ? bias : NULL, out, y, LDY);
+  const apq__epilogue epilogue = {.out = out, .bias = c->bias ? bias : NULL};
+  apq__reference_epilogue(d, M, N, K, &ow, &oa, &epilogue, y, LDY);
   for (int row = 0; row < M; row++)
     for (int column = 0; column < N; column++) {
       int64_t exact = value_product(a, &oa, row, w, &ow, column);
@@ -153,7 +154,8 @@ static void the_epilogue_never_fuses(void **state) {
   apq__operand a = {1, 0, NULL, &sums, &scale_a}, w = {1, 0, NULL, &sums, &scale_w};
   float t = multiplied(scale_a, scale_w), u = multiplied(4097, t), bias = -u, y = 1;
   assert_true(4097.0 * t != (double)u);
-  apq__reference_epilogue(&d, 1, 1, 1, &w, &a, &bias, APQ_DTYPE_F32, &y, 1);
+  const apq__epilogue epilogue = {.out = APQ_DTYPE_F32, .bias = &bias};
+  apq__reference_epilogue(&d, 1, 1, 1, &w, &a, &epilogue, &y, 1);
   assert_true(y == 0);
 }
 
@@ -161,7 +163,8 @@ static void epilogues_wrap_modulo_2_32(void **state) {
   (void)state;
   int32_t sum_a = INT32_MAX, sum_w = INT32_MIN, d = INT32_MIN, y;
   apq__operand a = {2, 255, NULL, &sum_a, NULL}, w = {2, 255, NULL, &sum_w, NULL};
-  apq__reference_epilogue(&d, 1, 1, INT32_MAX, &w, &a, NULL, APQ_DTYPE_I32, &y, 1);
+  const apq__epilogue epilogue = {.out = APQ_DTYPE_I32};
+  apq__reference_epilogue(&d, 1, 1, INT32_MAX, &w, &a, &epilogue, &y, 1);
   int64_t expected = 4 * (int64_t)d - 2 * 255 * (int64_t)sum_a - 2 * 255 * (int64_t)sum_w +
                      INT32_MAX * (int64_t)65025;
   assert_int_equal((uint32_t)y, (uint32_t)expected);
