@@ -77,6 +77,9 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
   *shape = (apq__shape){.threads = (unsigned)d.threads,
                         .smem_bytes = (unsigned)smem,
                         .registers = registers,
+                        .tile_m = d.tile_m,
+                        .tile_n = d.rows,
+                        .tile_k = d.load_k,
                         .dependent = d.is_pdl};
   if (!problem) return APQ_OK;
   int tiles = apq__ceil_div(problem->n, d.rows), most = d.persist * target->sm_count;

@@ -54,6 +54,8 @@ typedef struct apq__shape {
   size_t workspace_bytes; /* split-K partial sums and tickets; 0 otherwise */
   size_t ticket_bytes;    /* the tail of the workspace that must be zero before each launch */
   int registers;          /* estimated, a thread */
+  int tile_m, tile_n;     /* of a block (products) */
+  int tile_k;             /* of one stage of its loads */
   unsigned cluster;       /* blocks along x in a cluster; 0: none */
   int dependent;          /* 1: launched as a dependent of the kernel before it */
   int is_tma;             /* 1: takes apq_tma_args, with maps of these boxes */

@@ -46,12 +46,12 @@
 #endif
 
 typedef struct apq_lane {
-  int group, quad;  /* lane / 4, lane % 4 */
+  int group, quad; /* lane / 4, lane % 4 */
   int n_warp, k_warp;
-  int m0;           /* first token of the block */
-  int chunks;       /* 16-byte chunks of a weight row */
-  int steps;        /* loads of a tile */
-  int tiles;        /* of n */
+  int m0;     /* first token of the block */
+  int chunks; /* 16-byte chunks of a weight row */
+  int steps;  /* loads of a tile */
+  int tiles;  /* of n */
 } apq_lane;
 
 /* A load of a warp: which tile of n, and which DEPTH slabs. */
@@ -116,8 +116,7 @@ APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *la
       for (int r = 0; r < 2 * TILES; r++) {
         apq_u32x4 v = {0, 0, 0, 0};
         if (chunk < lane->chunks)
-          v = apq_ldg128_stream(row[r / 2][r % 2] + (apq_u32)i * plane_bytes +
-                                16 * (apq_u32)chunk);
+          v = apq_ldg128_stream(row[r / 2][r % 2] + (apq_u32)i * plane_bytes + 16 * (apq_u32)chunk);
         item->w.chunk[d][r / 2][r % 2][i] = v;
       }
     }
@@ -265,7 +264,11 @@ APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, const apq_lane *lane
     for (int i = 0; i < WARPS_K; i++)
       sum += apq_lds32(SETS_AT + 4 * (set * SET_WORDS + i * RESULTS + m * ROWS + r));
     apq_edge row = apq_get_edge(m * EDGE_BYTES);
-    apq_store_one(args, lane->m0 + m, n, apq_result(args, sum, &row, &column, is_plain));
+    apq_u32 result = apq_result(args, sum, &row, &column, is_plain);
+#if OUT != OUT_I32
+    if (apq_has_post(args)) result = apq_post_one(args, lane->m0 + m, n, result);
+#endif
+    apq_store_one(args, lane->m0 + m, n, result);
   }
 }
 

@@ -99,7 +99,15 @@ APQ_WORD apq_u32 apq_ldg32_volatile(const void *p) {
                : "memory");
   return v;
 }
-/* The same for 16 bytes, each word of them by itself. */
+APQ_WORD apq_u16 apq_ldg16_volatile(const void *p) {
+  apq_u16 v;
+  asm volatile("ld.relaxed.gpu.global.u16 %0, [%1];"
+               : "=h"(v)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return v;
+}
+/* 16 bytes, each word of them by itself. */
 APQ_WORD apq_u32x4 apq_ldg128_volatile(const void *p) {
   apq_u32x4 r;
   asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
