@@ -55,7 +55,7 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
 apq_status apq__pack_config(apq_dtype source, int bits, int bytes, apq__config *out,
                             apq_error *error) {
   *out = (apq__config){0};
-  if (source == APQ_DTYPE_I32 || (unsigned)source >= APQ_DTYPE_COUNT)
+  if (source == APQ_DTYPE_I32 || source == APQ_DTYPE_I8 || (unsigned)source >= APQ_DTYPE_COUNT)
     return apq__fail(error, APQ_INVALID_ARGUMENT, "config",
                      "activations of type %s cannot be packed", apq_dtype_name(source));
   apq_status status = APQ_OK;
