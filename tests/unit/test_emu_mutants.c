@@ -105,8 +105,11 @@ static apq_status launch_source(product *at, const char *source, apq_error *erro
 /* Takes out each occurrence of `word` in turn.  Returns how many were missed. */
 static int count_missed(product *at, const char *word) {
   int missed = 0;
-  const char *first = strstr(at->source, "/* ---- tiles:");
-  for (char *found = strstr(first, word); found; found = strstr(found + 1, word)) {
+  const char *first =
+      strstr(at->source, "APQ_WORD apq_u32 apq_floats_to_bf16s("); /* prelude's end */
+  assert_non_null(first);
+  for (char *found = (char *)(uintptr_t)strstr(first, word); found;
+       found = strstr(found + 1, word)) {
     apq_error error = APQ_ERROR_INIT;
     size_t length = strcspn(found, ";");
     char saved[64];
