@@ -3,8 +3,8 @@
 #include <string.h>
 
 static const apq__family_ops ops[] = {
-    {"bmma", apq__gemm_limits, apq__gemm_cost},
-    {"imma", apq__gemm_limits, apq__gemm_cost},
+    {"bmma", apq__gemm_limits, apq__gemm_cost},    {"imma", apq__gemm_limits, apq__gemm_cost},
+    {"bgmma", apq__wgmma_limits, apq__wgmma_cost}, {"igmma", apq__wgmma_limits, apq__wgmma_cost},
     {"pack", apq__pack_limits, apq__pack_cost},
 };
 
