@@ -2,7 +2,7 @@
  * fragments of mma.sync: nothing of them passes through shared memory.
  *
  * @family decode product planes
- * @parts gemm_epilogue.cu decode_core.cu decode.cu
+ * @parts unpack.cu gemm_epilogue.cu decode_core.cu decode.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

@@ -102,14 +102,6 @@ APQ_FUNCTION void apq_compute(apq_weights *w, int d, int yi, const apq_u32x4 y[A
 
 #else
 
-/* One exchange of an 8x8 bit transpose: `low` keeps the bits of `mask` and gets those of `high`,
- * shifted up, in the places between; `high` gets the rest. */
-APQ_FUNCTION void apq_exchange(apq_u32 *low, apq_u32 *high, int shift, apq_u32 mask) {
-  apq_u32 kept = (*low & mask) | ((*high & mask) << shift);
-  *high = ((*low >> shift) & mask) | (*high & ~mask);
-  *low = kept;
-}
-
 /* A lane's 16 bytes of each plane are four words of 32 k.  As in imma.cu, transposing the bits of
  * word i of all planes gives words of u8 codes: k = 32 i + 8 j + s in byte j of word s.  Words s
  * and s + 4 make one mma step; activations, stored in that order, have word i of step s in word i

@@ -241,12 +241,14 @@ APQ_WORD void apq_mbarrier_publish(void) {
 APQ_WORD void apq_mbarrier_arrive(int at) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(apq_shared_address(at)) : "memory");
 }
-/* On the barrier at the same place in block `rank` of the cluster. */
+/* On the barrier at the same place in block `rank` of the cluster.  Says that this thread's reads of
+ * shared memory are done, and publishes nothing: a release for the cluster would flush device memory
+ * (MEMBAR.ALL.GPU) and halve a kernel's speed. */
 APQ_WORD void apq_mbarrier_arrive_at(int at, int rank) {
   asm volatile("{\n"
                ".reg .b32 remote;\n"
                "mapa.shared::cluster.u32 remote, %0, %1;\n"
-               "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+               "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
                "}" ::"r"(apq_shared_address(at)),
                "r"(rank)
                : "memory");
@@ -259,12 +261,12 @@ APQ_WORD void apq_mbarrier_expect(int at, int bytes) {
       : "memory");
 }
 /* Until the phase of this parity is complete: 0 for the first, third, ...; a fresh barrier counts
- * as having completed a phase of parity 1. */
+ * as having completed a phase of parity 1.  Orders what this block and its copies wrote. */
 APQ_WORD void apq_mbarrier_wait(int at, int parity) {
   asm volatile("{\n"
                ".reg .pred done;\n"
                "again:\n"
-               "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+               "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
                "@done bra.uni out;\n"
                "bra.uni again;\n"
                "out:\n"
