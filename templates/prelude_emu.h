@@ -143,6 +143,13 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define apq_ldg128_stream(...)    APQ_EMU_CALL(ldg128, __VA_ARGS__)
 #define apq_ldg_f32(...)          apq_bits_float(APQ_EMU_CALL(ldg32, __VA_ARGS__))
 #define apq_ldg32_volatile(...)   APQ_EMU_CALL(ldg32_volatile, __VA_ARGS__)
+#define apq_ldg16_volatile(...)   APQ_EMU_CALL(ldg16, __VA_ARGS__)
+APQ_WORD apq_u32x4 apq_ldg128_volatile(const void *p) {
+  const apq_u32 *word = p;
+  apq_u32x4 v = {apq_ldg32_volatile(word), apq_ldg32_volatile(word + 1),
+                 apq_ldg32_volatile(word + 2), apq_ldg32_volatile(word + 3)};
+  return v;
+}
 #define apq_stg8(...)             APQ_EMU_CALL(stg8, __VA_ARGS__)
 #define apq_stg16(...)            APQ_EMU_CALL(stg16, __VA_ARGS__)
 #define apq_stg32(...)            APQ_EMU_CALL(stg32, __VA_ARGS__)
