@@ -168,7 +168,7 @@ void apq__emu_start_block(apq__emu *emu, apq__emu_block *block, uint32_t index) 
   block->warps = &emu->warps[block->rank * emu->warp_count];
   block->since = emu->clock;
   block->waiting_warps = block->done_warps = 0;
-  block->is_knowing = block->is_grid_waited = 0;
+  block->is_async = block->is_knowing = block->is_grid_waited = 0;
   block->registers_free = 0;
   block->known_at_exit = NULL;
   for (int i = 0; i < block->mbarrier_count; i++)

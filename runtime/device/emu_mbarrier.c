@@ -26,6 +26,7 @@ static void init(apq_emu *words, int line, int at, int count) {
   if (block->mbarrier_count == APQ__EMU_MBARRIERS)
     apq__emu_fault(emu, line, "more than %d mbarriers, which the emulated device does not follow",
                    APQ__EMU_MBARRIERS);
+  apq__emu_begin_async(emu);
   apq__emu_note_write8(emu, line, at);
   block->mbarriers[block->mbarrier_count] = (apq__emu_mbarrier){
       .block = block,

@@ -334,6 +334,7 @@ static void wgmma_commit(apq_emu *words, int line) {
 static void read_operands(apq__emu *emu, const apq__emu_view *view, product *what) {
   uint8_t columns[N_MAX][ROW_BYTES];
   what->is_read = 1;
+  apq__emu_begin_async(emu);
   what->op = apq__emu_add_op(emu, (apq__emu_op){
                                       .kind = APQ__EMU_PRODUCT,
                                       .rank = (uint8_t)emu->block->rank,
