@@ -28,7 +28,8 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
   apq__gemm_knobs g = apq__gemm_read(config);
   /* As templates/gemm.cu lays it out: the ring or the tile, then the edges and the ticket. */
   int ring = g.stages * g.stage_bytes;
-  int tile = g.is_staged ? 4 * g.tile_m * (g.tile_n + (g.swap ? 4 : 8)) : 0;
+  int tile = g.is_staged ? 4 * g.tile_m * (g.tile_n + (g.swap ? 4 : 8))
+                         : 16 * g.threads * (g.y_tile / g.y_warps / 8);
   int smem = (ring > tile ? ring : tile) + (g.tile_m + g.tile_n) * (g.is_xor_op ? 32 : 16) + 16;
   int registers = estimate_registers(&g);
   int is_split_rows = g.is_shared ? g.x_rows % (16 * g.x_warps) || g.y_rows % (8 * g.y_warps)
