@@ -86,8 +86,9 @@ const char *apq__kernel_name(const apq__config *config, char name[APQ__WORD_MAX 
 apq_status apq__default_config(const apq__problem *problem, const apq__target *target,
                                apq__config *out, apq_error *error);
 
-/* The pack kernel for a source type (F16, BF16, F32, CODES8), bits, and form (bytes or planes). */
-apq_status apq__pack_config(apq_dtype source, int bits, int bytes, apq__config *out,
-                            apq_error *error);
+/* The pack kernel for the activations of a problem (its q, m and k) from a source type (F16, BF16,
+ * F32, CODES8) into a form (bytes or planes). */
+apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
+                            apq__config *out, apq_error *error);
 
 #endif

@@ -94,21 +94,25 @@ static float row_scale(float range, float steps) {
   return isfinite(1.0f / scale) ? scale : 1.0f;
 }
 
+/* Clamped before rounding to bounds that are integers: the same as after, and safe to convert. */
+static int round_between(float value, int low, int high) {
+  return (int)rintf(fminf(fmaxf(value, (float)low), (float)high));
+}
+
 static uint8_t quantize(float x, float inverse, int bits, apq_format format, int zero) {
   int last = (1 << bits) - 1;
-  float scaled = x * inverse;
-  switch (format) {
-  case APQ_FORMAT_INT: {
-    int half = 1 << (bits - 1);
-    return (uint8_t)(clamp((int)rintf(scaled), -half, half - 1) + half);
-  }
-  case APQ_FORMAT_BIPOLAR: {
+  float scaled = finite_or_zero(x) * inverse;
+  if (format == APQ_FORMAT_BIPOLAR) {
     float shifted = scaled + (float)last;
-    return (uint8_t)clamp((int)rintf(shifted * 0.5f), 0, last);
+    return (uint8_t)round_between(shifted * 0.5f, 0, last);
   }
-  default:
-    return (uint8_t)clamp((int)rintf(scaled) + zero, 0, last);
-  }
+  return (uint8_t)(round_between(scaled, -zero, last - zero) + zero);
+}
+
+void apq__reference_quantize_static(const float *x, int64_t k, int bits, apq_format format,
+                                    float scale, int32_t zero, uint8_t *codes) {
+  float inverse = 1.0f / scale;
+  for (int64_t i = 0; i < k; i++) codes[i] = quantize(x[i], inverse, bits, format, zero);
 }
 
 void apq__reference_quantize(const float *x, int64_t k, int bits, apq_format format, uint8_t *codes,
@@ -134,6 +138,5 @@ void apq__reference_quantize(const float *x, int64_t k, int bits, apq_format for
   float inverse = 1.0f / *scale;
   *zero = format == APQ_FORMAT_UINT ? clamp((int)rintf(-low * inverse), 0, last)
                                     : apq__format_affine(format, bits).zero;
-  for (int64_t i = 0; i < k; i++)
-    codes[i] = quantize(finite_or_zero(x[i]), inverse, bits, format, *zero);
+  for (int64_t i = 0; i < k; i++) codes[i] = quantize(x[i], inverse, bits, format, *zero);
 }

@@ -65,4 +65,9 @@ void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__o
 void apq__reference_quantize(const float *x, int64_t k, int bits, apq_format format, uint8_t *codes,
                              float *scale, int32_t *zero);
 
+/* The same with a scale given, positive and with a finite inverse, and for UINT a zero point from 0
+ * to L; t is then without bound and clamped before it is converted, to what makes a code. */
+void apq__reference_quantize_static(const float *x, int64_t k, int bits, apq_format format,
+                                    float scale, int32_t zero, uint8_t *codes);
+
 #endif

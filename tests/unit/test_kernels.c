@@ -78,7 +78,8 @@ static void activations_are_packed(void **state) {
     /* Each source meets each form at every second number of bits. */
     int bits = i / 8 + 1;
     if ((i + bits) % 2) continue;
-    assert_int_equal(apq__pack_config(sources[i % 4], bits, i / 4 % 2, &config, NULL), APQ_OK);
+    const apq__problem problem = {.q = bits, .m = i % 3 * 200, .k = 1000 << i % 4};
+    assert_int_equal(apq__pack_config(sources[i % 4], &problem, i / 4 % 2, &config, NULL), APQ_OK);
     verify(device, &config);
   }
   apq__device_close(device);
