@@ -67,7 +67,7 @@ static void pack_threads(const apq__problem *problem, int *warps, int *hold) {
 apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
                             apq__config *out, apq_error *error) {
   *out = (apq__config){0};
-  if (source == APQ_DTYPE_I32 || (unsigned)source >= APQ_DTYPE_COUNT)
+  if (source == APQ_DTYPE_I32 || source == APQ_DTYPE_I8 || (unsigned)source >= APQ_DTYPE_COUNT)
     return apq__fail(error, APQ_INVALID_ARGUMENT, "config",
                      "activations of type %s cannot be packed", apq_dtype_name(source));
   int warps, hold;

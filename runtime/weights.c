@@ -5,11 +5,11 @@
 
 #include "alloc.h"
 #include "bitplane.h"
-#include "config.h"
 #include "context.h"
 #include "parallel.h"
-#include "reference.h"
 #include "status.h"
+
+/* ---- checks ---- */
 
 apq_status apq__check_bits(int bits, const char *name, apq_error *error) {
   if (bits >= 1 && bits <= 8) return APQ_OK;
@@ -22,152 +22,61 @@ apq_status apq__check_format(apq_format format, const char *name, apq_error *err
                    (int)format);
 }
 
-/* The matrix on the host, on its way to the device. */
-typedef struct packed {
-  uint8_t *codes;  /* [n][k] when quantized here, else NULL */
-  uint8_t *planes; /* bit planes */
-  int32_t *sums;   /* [n] */
-  float *scales;   /* [n] or NULL */
-  int32_t *zeros;  /* [n] or NULL */
-} packed;
-
-static void packed_free(packed *host) {
-  apq__free(host->codes);
-  apq__free(host->planes);
-  apq__free(host->sums);
-  apq__free(host->scales);
-  apq__free(host->zeros);
+apq_status apq__check_group(int group, int k, apq_error *error) {
+  if (group == 0 || group == 32 || group == 64 || group == 128 || group == 256) return APQ_OK;
+  if (group >= k) return APQ_OK;
+  return apq__fail(error, APQ_INVALID_ARGUMENT, "argument",
+                   "group=%d: must be 0, 32, 64, 128, 256, or k and more", group);
 }
 
-static apq_status check_desc(const apq_weights_desc *desc, apq_error *error) {
-  const int is_codes = desc->dtype == APQ_DTYPE_CODES8;
-  const char *const stage = "argument";
-  apq_status status = apq__check_dimension(desc->n, "n", error);
-  if (!status) status = apq__check_dimension(desc->k, "k", error);
-  if (!status) status = apq__check_bits(desc->bits, "bits", error);
-  if (!status) status = apq__check_format(desc->format, "format", error);
-  if (status) return status;
-  if (!is_codes && desc->dtype != APQ_DTYPE_F32 && desc->dtype != APQ_DTYPE_F16 &&
-      desc->dtype != APQ_DTYPE_BF16)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, stage,
-                     "dtype=%s: weights are made from codes8, f32, f16 or bf16",
-                     apq_dtype_name(desc->dtype));
-  if (!desc->data) return apq__fail(error, APQ_INVALID_ARGUMENT, stage, "data is NULL");
-  if (desc->ld != 0 && desc->ld < desc->k)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, stage, "ld=%lld: less than k=%d",
-                     (long long)desc->ld, desc->k);
-  if (desc->scale && !is_codes)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, stage,
-                     "scale: must be NULL when dtype is %s, the scales come from quantizing",
-                     apq_dtype_name(desc->dtype));
-  if (desc->zero && (!is_codes || desc->format != APQ_FORMAT_UINT))
-    return apq__fail(error, APQ_INVALID_ARGUMENT, stage,
-                     "zero: goes with dtype codes8 and format uint, not %s and %s",
-                     apq_dtype_name(desc->dtype), apq_format_name(desc->format));
-  return APQ_OK;
+int apq__weights_group(int group, int k) {
+  return group >= k ? 0 : group;
 }
 
-/* Codes must be below 2^bits, scales finite: what is packed once must not spoil every product
- * after. */
-static apq_status check_codes(const apq_weights_desc *desc, int64_t ld, apq_error *error) {
-  const uint8_t *codes = desc->data;
-  for (int row = 0; row < desc->n; row++) {
-    if (desc->scale && !isfinite(desc->scale[row]))
-      return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "scale[%d]=%g: must be finite", row,
-                       (double)desc->scale[row]);
-    const uint8_t *at = codes + row * ld;
-    unsigned all = 0;
-    for (int col = 0; col < desc->k; col++) all |= at[col];
-    if (all >> desc->bits == 0) continue;
-    int col = 0;
-    while (at[col] >> desc->bits == 0) col++;
-    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument",
-                     "data[%d][%d]=%d: a code of %d bits is below %d", row, col, at[col],
-                     desc->bits, 1 << desc->bits);
-  }
-  return APQ_OK;
+int apq__weights_groups(int group, int k) {
+  return group ? 1 + (k - 1) / group : 1;
 }
 
-static apq_status no_memory(const apq_weights_desc *desc, apq_error *error) {
-  return apq__fail(error, APQ_OUT_OF_MEMORY, "weights", "no host memory to pack %d x %d weights",
-                   desc->n, desc->k);
+apq_status apq__weights_no_memory(int n, int k, apq_error *error) {
+  return apq__fail(error, APQ_OUT_OF_MEMORY, "weights", "no host memory for %d x %d weights", n, k);
 }
 
-/* Quantizing the rows of one matrix. */
-typedef struct quantizing {
-  const apq_weights_desc *desc;
-  int64_t ld;
-  packed *host;
-  float *rows; /* [workers][k] */
-} quantizing;
-
-static void quantize_rows(void *user, int worker, int begin, int end) {
-  const quantizing *job = user;
-  const apq_weights_desc *desc = job->desc;
-  const int64_t k = desc->k;
-  float *row = job->rows + worker * k;
-  for (int i = begin; i < end; i++) {
-    for (int j = 0; j < desc->k; j++)
-      row[j] = apq__load_float(desc->data, desc->dtype, i * job->ld + j);
-    apq__reference_quantize(row, k, desc->bits, desc->format, job->host->codes + i * k,
-                            &job->host->scales[i], &job->host->zeros[i]);
-  }
+static int64_t scales_of(const apq__weights_parts *parts) {
+  return (int64_t)parts->n * apq__weights_groups(parts->group, parts->k);
 }
 
-/* Per output channel, by the same rules as the pack kernels. */
-static apq_status quantize(const apq_weights_desc *desc, int64_t ld, packed *host,
-                           apq_error *error) {
-  /* A thread is worth its start from about a million elements on. */
-  const int grain = 1 + (1 << 20) / desc->k;
-  const int workers = apq__parallel_workers(desc->n, grain);
-  host->codes = apq__calloc((size_t)desc->n, (size_t)desc->k);
-  host->scales = apq__calloc((size_t)desc->n, sizeof *host->scales);
-  host->zeros = apq__calloc((size_t)desc->n, sizeof *host->zeros);
-  float *rows = apq__calloc((size_t)workers * (size_t)desc->k, sizeof *rows);
-  if (!rows || !host->codes || !host->scales || !host->zeros) {
-    apq__free(rows);
-    return no_memory(desc, error);
-  }
-  quantizing job = {desc, ld, host, rows};
-  apq__parallel(workers, desc->n, quantize_rows, &job);
-  apq__free(rows);
-  if (desc->format != APQ_FORMAT_UINT) {
-    /* The format's own zero: kernels take it as a constant. */
-    apq__free(host->zeros);
-    host->zeros = NULL;
-  }
-  return APQ_OK;
+/* What is packed once must not spoil every product after. */
+static apq_status check_scales(const apq__weights_parts *parts, apq_error *error) {
+  const int groups = apq__weights_groups(parts->group, parts->k);
+  const int64_t count = parts->scales ? scales_of(parts) : 0;
+  int64_t i = 0;
+  while (i < count && isfinite(parts->scales[i])) i++;
+  if (i == count) return APQ_OK;
+  if (!parts->group)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "scale[%lld]=%g: must be finite",
+                     (long long)i, (double)parts->scales[i]);
+  return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "scale[%lld][%lld]=%g: must be finite",
+                   (long long)(i / groups), (long long)(i % groups), (double)parts->scales[i]);
 }
 
-static apq_status take_arrays(const apq_weights_desc *desc, packed *host, apq_error *error) {
-  const size_t bytes = (size_t)desc->n * sizeof(float);
-  if (desc->scale && !(host->scales = apq__alloc(bytes))) return no_memory(desc, error);
-  if (desc->zero && !(host->zeros = apq__alloc(bytes))) return no_memory(desc, error);
-  if (desc->scale) memcpy(host->scales, desc->scale, bytes);
-  if (desc->zero) memcpy(host->zeros, desc->zero, bytes);
-  return APQ_OK;
+/* ---- to the device ---- */
+
+typedef struct summing {
+  const apq__weights_parts *parts;
+  int32_t *sums, *group_sums;
+} summing;
+
+static void sum_rows(void *user, int worker, int begin, int end) {
+  const summing *job = user;
+  const apq__weights_parts *parts = job->parts;
+  (void)worker;
+  apq__plane_sums(parts->planes, parts->n, parts->k, parts->bits, parts->group, begin, end,
+                  job->sums, job->group_sums);
 }
 
-static apq_status pack(const apq_weights_desc *desc, packed *host, apq_error *error) {
-  int64_t ld = desc->ld ? desc->ld : desc->k;
-  const int is_codes = desc->dtype == APQ_DTYPE_CODES8;
-  apq_status status = is_codes ? check_codes(desc, ld, error) : quantize(desc, ld, host, error);
-  if (!status && is_codes) status = take_arrays(desc, host, error);
-  if (status) return status;
-  host->planes = apq__alloc((size_t)apq__planes_bytes(desc->n, desc->k, desc->bits));
-  host->sums = apq__calloc((size_t)desc->n, sizeof *host->sums);
-  if (!host->planes || !host->sums) return no_memory(desc, error);
-  const uint8_t *codes = is_codes ? desc->data : host->codes;
-  apq__pack_planes(codes, is_codes ? ld : desc->k, desc->n, desc->k, desc->bits, host->planes,
-                   host->sums);
-  apq__free(host->codes); /* as large as the matrix: not kept through the upload */
-  host->codes = NULL;
-  return APQ_OK;
-}
-
-/* Copies to new device memory; a NULL source is left NULL. */
-static apq_status upload_one(apq_context *context, const void *from, size_t bytes, void **to,
-                             apq_error *error) {
+/* Copies to new device memory; a NULL source gives NULL. */
+static apq_status upload(apq_context *context, const void *from, size_t bytes, void **to,
+                         apq_error *error) {
   if (!from) return APQ_OK;
   apq__device *device = context->device;
   apq_status status = device->ops->alloc(device, bytes, to, error);
@@ -175,62 +84,206 @@ static apq_status upload_one(apq_context *context, const void *from, size_t byte
   return status;
 }
 
-static apq_status upload(apq_weights *weights, const packed *host, apq_error *error) {
-  const size_t row = (size_t)weights->n * 4;
-  const void *const from[] = {host->planes, host->sums, host->scales, host->zeros};
-  const size_t bytes[] = {(size_t)apq__planes_bytes(weights->n, weights->k, weights->bits), row,
-                          row, row};
-  void *to[] = {NULL, NULL, NULL, NULL};
+static apq_status upload_all(apq_weights *weights, const apq__weights_parts *parts,
+                             const summing *made, apq_error *error) {
+  const size_t rows = (size_t)parts->n * 4, cells = (size_t)scales_of(parts) * 4;
+  const size_t planes = (size_t)apq__planes_bytes(parts->n, parts->k, parts->bits);
+  const void *const from[] = {weights->parent ? NULL : parts->planes, parts->scales, parts->zeros,
+                              made->sums, made->group_sums};
+  const size_t bytes[] = {planes, cells, cells, rows, cells};
+  void *to[] = {NULL, NULL, NULL, NULL, NULL};
   apq_status status = APQ_OK;
-  for (int i = 0; i < 4 && !status; i++)
-    status = upload_one(weights->context, from[i], bytes[i], &to[i], error);
-  weights->planes = to[0];
-  weights->w_sum = to[1];
-  weights->w_scale = to[2];
-  weights->w_zero = to[3];
+  for (int i = 0; i < 5 && !status; i++)
+    status = upload(weights->context, from[i], bytes[i], &to[i], error);
+  if (!weights->parent) weights->planes = to[0];
+  weights->w_scale = to[1];
+  weights->w_zero = to[2];
+  weights->w_sum = to[3];
+  weights->w_group_sum = to[4];
   return status;
 }
 
-apq_status apq_weights_create(apq_context *context, const apq_weights_desc *desc, apq_weights **out,
-                              apq_error *error) {
-  apq_status status = apq__check_pointer(out, "out", error);
-  if (status) return status;
-  *out = NULL;
-  status = apq__check_pointer(context, "context", error);
-  if (!status) status = apq__check_pointer(desc, "desc", error);
-  if (!status) status = check_desc(desc, error);
-  if (status) return status;
+/* Fills what needs no memory. */
+static void describe(apq_weights *weights, apq_context *context, const apq__weights_parts *parts,
+                     apq_weights *parent, int dropped) {
+  *weights = (apq_weights){
+      .context = context,
+      .n = parts->n,
+      .k = parts->k,
+      .bits = parts->bits,
+      .format = parts->format,
+      .affine = parts->affine,
+      .group = parts->group,
+      .groups = apq__weights_groups(parts->group, parts->k),
+      .max_abs = apq__affine_max_abs(parts->affine, parts->bits, parts->zeros, scales_of(parts)),
+      .parent = parent,
+      .dropped = dropped,
+  };
+  atomic_init(&weights->holders, 1);
+  if (!parent) return;
+  atomic_fetch_add(&parent->holders, 1);
+  weights->planes = (uint8_t *)parent->planes + apq__planes_bytes(parts->n, parts->k, dropped);
+}
 
-  packed host = {0};
+apq_status apq__weights_build(apq_context *context, const apq__weights_parts *parts,
+                              apq_weights *parent, int dropped, apq_weights **out,
+                              apq_error *error) {
+  *out = NULL;
+  apq_status status = check_scales(parts, error);
+  if (status) return status;
+  summing job = {.parts = parts, .sums = apq__calloc((size_t)parts->n, sizeof *job.sums)};
+  if (parts->group) job.group_sums = apq__calloc((size_t)scales_of(parts), sizeof *job.sums);
   apq_weights *weights = apq__calloc(1, sizeof *weights);
-  if (!weights) {
-    status = no_memory(desc, error);
+  if (!weights || !job.sums || (parts->group && !job.group_sums)) {
+    apq__free(weights);
+    status = apq__weights_no_memory(parts->n, parts->k, error);
     goto cleanup;
   }
-  *weights = (apq_weights){.context = context,
-                           .n = desc->n,
-                           .k = desc->k,
-                           .bits = desc->bits,
-                           .groups = 1,
-                           .format = desc->format,
-                           .affine = apq__format_affine(desc->format, desc->bits)};
-  status = pack(desc, &host, error);
-  if (status) goto cleanup;
-  weights->max_abs = apq__format_max_abs(desc->format, desc->bits, host.zeros, desc->n);
-  status = upload(weights, &host, error);
-  if (status) goto cleanup;
-  *out = weights;
+  describe(weights, context, parts, parent, dropped);
+  /* A thread is worth its start from about a million bytes on. */
+  const int grain = 1 + (int)((1 << 20) / (apq__plane_row_bytes(parts->k) * parts->bits));
+  apq__parallel(apq__parallel_workers(parts->n, grain), parts->n, sum_rows, &job);
+  status = upload_all(weights, parts, &job, error);
+  if (status)
+    apq_weights_destroy(weights);
+  else
+    *out = weights;
 
 cleanup:
-  packed_free(&host);
-  if (status) apq_weights_destroy(weights);
+  apq__free(job.sums);
+  apq__free(job.group_sums);
+  return status;
+}
+
+apq_status apq__weights_build_codes(apq_context *context, const apq__weights_parts *parts,
+                                    const uint8_t *codes, int64_t ld, apq_weights **out,
+                                    apq_error *error) {
+  apq__weights_parts packed = *parts;
+  uint8_t *planes = apq__alloc((size_t)apq__planes_bytes(parts->n, parts->k, parts->bits));
+  if (!planes) return apq__weights_no_memory(parts->n, parts->k, error);
+  apq__pack_planes(codes, ld, parts->n, parts->k, parts->bits, planes, NULL);
+  packed.planes = planes;
+  apq_status status = apq__weights_build(context, &packed, NULL, 0, out, error);
+  apq__free(planes);
   return status;
 }
 
 void apq_weights_destroy(apq_weights *weights) {
-  if (!weights) return;
-  void *const memory[] = {weights->planes, weights->w_sum, weights->w_scale, weights->w_zero};
-  for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
-    apq_device_free(weights->context, memory[i]);
-  apq__free(weights);
+  while (weights && atomic_fetch_sub(&weights->holders, 1) == 1) {
+    apq_weights *parent = weights->parent;
+    void *const memory[] = {parent ? NULL : weights->planes, weights->w_scale, weights->w_zero,
+                            weights->w_sum, weights->w_group_sum};
+    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
+      apq_device_free(weights->context, memory[i]);
+    apq__free(weights);
+    weights = parent;
+  }
+}
+
+/* ---- from the device ---- */
+
+apq_status apq__weights_fetch(apq_context *context, const void *from, size_t bytes, void **to,
+                              apq_error *error) {
+  *to = NULL;
+  if (!from) return APQ_OK;
+  void *memory = apq__alloc(bytes);
+  if (!memory)
+    return apq__fail(error, APQ_OUT_OF_MEMORY, "weights", "no host memory for %zu bytes of weights",
+                     bytes);
+  apq_status status = context->device->ops->to_host(context->device, memory, from, bytes, error);
+  if (status)
+    apq__free(memory);
+  else
+    *to = memory;
+  return status;
+}
+
+apq_status apq__weights_copy_out(const apq_weights *weights, apq__weights_copy *out,
+                                 apq_error *error) {
+  const size_t cells = (size_t)weights->n * (size_t)weights->groups * 4;
+  void *planes = NULL, *scales = NULL, *zeros = NULL;
+  apq_status status = apq__weights_fetch(
+      weights->context, weights->planes,
+      (size_t)apq__planes_bytes(weights->n, weights->k, weights->bits), &planes, error);
+  if (!status)
+    status = apq__weights_fetch(weights->context, weights->w_scale, cells, &scales, error);
+  if (!status) status = apq__weights_fetch(weights->context, weights->w_zero, cells, &zeros, error);
+  *out = (apq__weights_copy){.parts = {.n = weights->n,
+                                       .k = weights->k,
+                                       .bits = weights->bits,
+                                       .format = weights->format,
+                                       .affine = weights->affine,
+                                       .group = weights->group,
+                                       .planes = planes,
+                                       .scales = scales,
+                                       .zeros = zeros},
+                             .planes = planes,
+                             .scales = scales,
+                             .zeros = zeros};
+  if (status) apq__weights_copy_free(out);
+  return status;
+}
+
+void apq__weights_copy_free(apq__weights_copy *copy) {
+  apq__free(copy->planes);
+  apq__free(copy->scales);
+  apq__free(copy->zeros);
+  *copy = (apq__weights_copy){0};
+}
+
+apq_status apq_weights_get_info(const apq_weights *weights, apq_weights_info *out,
+                                apq_error *error) {
+  apq_status status = apq__check_pointer(weights, "weights", error);
+  if (!status) status = apq__check_pointer(out, "out", error);
+  if (status) return status;
+  *out = (apq_weights_info){.n = weights->n,
+                            .k = weights->k,
+                            .bits = weights->bits,
+                            .format = weights->format,
+                            .group = weights->group,
+                            .alpha = weights->affine.alpha,
+                            .zero = weights->affine.zero,
+                            .has_zeros = weights->w_zero != NULL,
+                            .has_scales = weights->w_scale != NULL,
+                            .is_view = weights->parent != NULL};
+  return APQ_OK;
+}
+
+static void dequantize_row(const apq__weights_parts *parts, int row, const uint8_t *codes,
+                           float *values) {
+  const int groups = apq__weights_groups(parts->group, parts->k);
+  for (int i = 0; i < parts->k; i++) {
+    const int64_t cell = (int64_t)row * groups + (parts->group ? i / parts->group : 0);
+    const int32_t zero = parts->zeros ? parts->zeros[cell] : parts->affine.zero;
+    const double scale = parts->scales ? (double)parts->scales[cell] : 1.0;
+    /* 33 bits by 24: exact in double only below 2^53, which codes and sane zero points keep. */
+    values[i] = (float)(scale * (double)((int64_t)parts->affine.alpha * codes[i] - zero));
+  }
+}
+
+apq_status apq_weights_dequantize(const apq_weights *weights, float *values, int64_t ld,
+                                  apq_error *error) {
+  apq_status status = apq__check_pointer(weights, "weights", error);
+  if (!status) status = apq__check_pointer(values, "values", error);
+  if (status) return status;
+  const int n = weights->n, k = weights->k;
+  if (ld == 0) ld = k;
+  if (ld < k)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "ld=%lld: less than k=%d",
+                     (long long)ld, k);
+  apq__weights_copy copy;
+  uint8_t *codes = NULL;
+  status = apq__weights_copy_out(weights, &copy, error);
+  if (status) return status;
+  codes = apq__calloc((size_t)n, (size_t)k);
+  if (codes) {
+    apq__unpack_planes(copy.planes, n, k, weights->bits, codes, k);
+    for (int row = 0; row < n; row++)
+      dequantize_row(&copy.parts, row, codes + (int64_t)row * k, values + row * ld);
+  } else {
+    status = apq__weights_no_memory(n, k, error);
+  }
+  apq__free(codes);
+  apq__weights_copy_free(&copy);
+  return status;
 }

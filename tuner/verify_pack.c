@@ -88,8 +88,9 @@ static void quantize_row(const pack_case *c, pack_data *data, int row, float *sc
   if (c->is_static) {
     data->scale[row] = static_scale;
     data->zero[row] = static_zero(c);
-    apq__reference_quantize_static(scratch, c->k, c->bits, c->format, static_scale, data->zero[row],
-                                   codes);
+    const apq__quantizer by = {static_scale, 1.0f / static_scale, data->zero[row]};
+    for (int64_t i = 0; i < c->k; i++)
+      codes[i] = apq__quantize(&by, scratch[i], c->bits, c->format);
   } else if (c->source != APQ_DTYPE_CODES8) {
     apq__reference_quantize(scratch, c->k, c->bits, c->format, codes, &data->scale[row],
                             &data->zero[row]);

@@ -87,6 +87,39 @@ void apq__unpack_planes(const uint8_t *planes, int64_t rows, int64_t k, int bits
   }
 }
 
+void apq__plane_sums(const uint8_t *planes, int64_t rows, int64_t k, int bits, int group,
+                     int64_t begin, int64_t end, int32_t *sums, int32_t *group_sums) {
+  const int64_t row_bytes = apq__plane_row_bytes(k), plane_bytes = rows * row_bytes;
+  const int64_t words = (k + 31) / 32, groups = group_sums ? (k + group - 1) / group : 0;
+  for (int64_t row = begin; row < end; row++) {
+    uint32_t total = 0;
+    int32_t *parts = group_sums ? group_sums + row * groups : NULL;
+    for (int64_t i = 0; i < groups; i++) parts[i] = 0;
+    for (int64_t i = 0; i < words; i++) {
+      uint32_t sum = 0;
+      for (int bit = 0; bit < bits; bit++) {
+        uint32_t word;
+        memcpy(&word, planes + bit * plane_bytes + row * row_bytes + 4 * i, sizeof word);
+        sum += (uint32_t)__builtin_popcount(word) << bit;
+      }
+      total += sum;
+      if (parts) parts[32 * i / group] += (int32_t)sum;
+    }
+    if (sums) sums[row] = (int32_t)total;
+  }
+}
+
+int64_t apq__plane_dirty_row(const uint8_t *planes, int64_t rows, int64_t k, int bits) {
+  const int64_t row_bytes = apq__plane_row_bytes(k), whole = k / 8;
+  for (int64_t row = 0; row < rows * bits; row++) {
+    const uint8_t *at = planes + row * row_bytes;
+    unsigned beyond = k % 8 ? at[whole] >> (k % 8) : 0;
+    for (int64_t i = whole + (k % 8 != 0); i < row_bytes; i++) beyond |= at[i];
+    if (beyond) return row % rows;
+  }
+  return -1;
+}
+
 int64_t apq__byte_row_bytes(int64_t k) {
   return (k + BLOCK - 1) / BLOCK * BLOCK;
 }

@@ -20,6 +20,14 @@ void apq__pack_planes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k,
 void apq__unpack_planes(const uint8_t *planes, int64_t rows, int64_t k, int bits, uint8_t *codes,
                         int64_t ld);
 
+/* Sums of the codes of each row [rows] and, where `group_sums` is not NULL, of each group of
+ * `group` (a multiple of 32) codes of a row [rows][ceil(k/group)].  Modulo 2^32.  Rows begin to
+ * end. */
+void apq__plane_sums(const uint8_t *planes, int64_t rows, int64_t k, int bits, int group,
+                     int64_t begin, int64_t end, int32_t *sums, int32_t *group_sums);
+/* The first row with a bit set beyond column k in any plane, or -1. */
+int64_t apq__plane_dirty_row(const uint8_t *planes, int64_t rows, int64_t k, int bits);
+
 /* Byte form that u8 kernels read: [rows][ceil(k/128)*128], codes of each block of 128 permuted so
  * that the four codes a kernel extracts together from a 32-bit plane word lie in one word: code k =
  * 32t + 8j + b of a block (t < 4, j < 4, b < 8) is at byte 16b + 4t + j, so that ldmatrix of chunk

@@ -8,8 +8,9 @@
 
 #include "status.h"
 
-static const char *const dtype_names[APQ_DTYPE_COUNT] = {"i32", "f16", "bf16", "f32", "codes8"};
-static const size_t dtype_bytes[APQ_DTYPE_COUNT] = {4, 2, 2, 4, 1};
+static const char *const dtype_names[APQ_DTYPE_COUNT] = {"i32", "f16",    "bf16",
+                                                         "f32", "codes8", "i8"};
+static const size_t dtype_bytes[APQ_DTYPE_COUNT] = {4, 2, 2, 4, 1, 1};
 static const char *const format_names[APQ_FORMAT_COUNT] = {"uint", "int", "bipolar"};
 
 const char *apq_dtype_name(apq_dtype dtype) {

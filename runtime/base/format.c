@@ -26,8 +26,7 @@ static int64_t max_abs(int alpha, int bits, int64_t zero) {
   return low > high ? low : high;
 }
 
-int64_t apq__format_max_abs(apq_format format, int bits, const int32_t *zero, int64_t count) {
-  apq__affine map = apq__format_affine(format, bits);
+int64_t apq__affine_max_abs(apq__affine map, int bits, const int32_t *zero, int64_t count) {
   if (!zero) return max_abs(map.alpha, bits, map.zero);
   int64_t most = 0;
   for (int64_t i = 0; i < count; i++) {
@@ -35,6 +34,10 @@ int64_t apq__format_max_abs(apq_format format, int bits, const int32_t *zero, in
     if (one > most) most = one;
   }
   return most;
+}
+
+int64_t apq__format_max_abs(apq_format format, int bits, const int32_t *zero, int64_t count) {
+  return apq__affine_max_abs(apq__format_affine(format, bits), bits, zero, count);
 }
 
 apq_status apq__check_bound(int64_t k, int64_t max_w, int64_t max_a, apq_error *error) {

@@ -17,6 +17,9 @@ apq__affine apq__format_affine(apq_format format, int bits);
  * points (which replace the format's own). */
 int64_t apq__format_max_abs(apq_format format, int bits, const int32_t *zero, int64_t count);
 
+/* The same of any map, alpha 1 or 2. */
+int64_t apq__affine_max_abs(apq__affine map, int bits, const int32_t *zero, int64_t count);
+
 /* OUT_OF_RANGE, naming the numbers, unless k * max_a * max_w < 2^31: then every corrected product
  * fits int32. */
 apq_status apq__check_bound(int64_t k, int64_t max_w, int64_t max_a, apq_error *error);

@@ -94,49 +94,62 @@ static float row_scale(float range, float steps) {
   return isfinite(1.0f / scale) ? scale : 1.0f;
 }
 
-/* Clamped before rounding to bounds that are integers: the same as after, and safe to convert. */
-static int round_between(float value, int low, int high) {
-  return (int)rintf(fminf(fmaxf(value, (float)low), (float)high));
-}
-
-static uint8_t quantize(float x, float inverse, int bits, apq_format format, int zero) {
+uint8_t apq__quantize(const apq__quantizer *by, float x, int bits, apq_format format) {
+  /* Far beyond the codes, and far from the ends of int. */
+  const float limit = 1024.0f;
   int last = (1 << bits) - 1;
-  float scaled = finite_or_zero(x) * inverse;
-  if (format == APQ_FORMAT_BIPOLAR) {
-    float shifted = scaled + (float)last;
-    return (uint8_t)round_between(shifted * 0.5f, 0, last);
+  float scaled = finite_or_zero(x) * by->inverse;
+  scaled = scaled < -limit ? -limit : scaled > limit ? limit : scaled;
+  switch (format) {
+  case APQ_FORMAT_INT: {
+    int half = 1 << (bits - 1);
+    return (uint8_t)(clamp((int)rintf(scaled), -half, half - 1) + half);
   }
-  return (uint8_t)(round_between(scaled, -zero, last - zero) + zero);
+  case APQ_FORMAT_BIPOLAR: {
+    float shifted = scaled + (float)last;
+    return (uint8_t)clamp((int)rintf(shifted * 0.5f), 0, last);
+  }
+  default:
+    return (uint8_t)clamp((int)rintf(scaled) + by->zero, 0, last);
+  }
 }
 
-void apq__reference_quantize_static(const float *x, int64_t k, int bits, apq_format format,
-                                    float scale, int32_t zero, uint8_t *codes) {
-  float inverse = 1.0f / scale;
-  for (int64_t i = 0; i < k; i++) codes[i] = quantize(x[i], inverse, bits, format, zero);
+void apq__row_range(const float *x, int64_t k, float *low, float *high) {
+  *low = 0;
+  *high = 0;
+  for (int64_t i = 0; i < k; i++) {
+    float value = finite_or_zero(x[i]);
+    *low = fminf(*low, value);
+    *high = fmaxf(*high, value);
+  }
+}
+
+apq__quantizer apq__quantizer_of(float low, float high, int bits, apq_format format) {
+  int last = (1 << bits) - 1, half_last = (1 << (bits - 1)) - 1;
+  float most = fmaxf(high, -low);
+  apq__quantizer by = {0};
+  switch (format) {
+  case APQ_FORMAT_INT:
+    by.scale = row_scale(most, bits == 1 ? 1.0f : (float)half_last);
+    break;
+  case APQ_FORMAT_BIPOLAR:
+    by.scale = row_scale(most, (float)last);
+    break;
+  default:
+    by.scale = row_scale(fminf(high - low, FLT_MAX), (float)last);
+  }
+  by.inverse = 1.0f / by.scale;
+  by.zero = format == APQ_FORMAT_UINT ? clamp((int)rintf(-low * by.inverse), 0, last)
+                                      : apq__format_affine(format, bits).zero;
+  return by;
 }
 
 void apq__reference_quantize(const float *x, int64_t k, int bits, apq_format format, uint8_t *codes,
                              float *scale, int32_t *zero) {
-  int last = (1 << bits) - 1, half_last = (1 << (bits - 1)) - 1;
-  float low = 0, high = 0, most = 0;
-  for (int64_t i = 0; i < k; i++) {
-    float value = finite_or_zero(x[i]);
-    low = fminf(low, value);
-    high = fmaxf(high, value);
-    most = fmaxf(most, fabsf(value));
-  }
-  switch (format) {
-  case APQ_FORMAT_INT:
-    *scale = row_scale(most, bits == 1 ? 1.0f : (float)half_last);
-    break;
-  case APQ_FORMAT_BIPOLAR:
-    *scale = row_scale(most, (float)last);
-    break;
-  default:
-    *scale = row_scale(fminf(high - low, FLT_MAX), (float)last);
-  }
-  float inverse = 1.0f / *scale;
-  *zero = format == APQ_FORMAT_UINT ? clamp((int)rintf(-low * inverse), 0, last)
-                                    : apq__format_affine(format, bits).zero;
-  for (int64_t i = 0; i < k; i++) codes[i] = quantize(x[i], inverse, bits, format, *zero);
+  float low, high;
+  apq__row_range(x, k, &low, &high);
+  const apq__quantizer by = apq__quantizer_of(low, high, bits, format);
+  *scale = by.scale;
+  *zero = by.zero;
+  for (int64_t i = 0; i < k; i++) codes[i] = apq__quantize(&by, x[i], bits, format);
 }

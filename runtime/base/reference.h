@@ -65,9 +65,16 @@ void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__o
 void apq__reference_quantize(const float *x, int64_t k, int bits, apq_format format, uint8_t *codes,
                              float *scale, int32_t *zero);
 
-/* The same with a scale given, positive and with a finite inverse, and for UINT a zero point from 0
- * to L; t is then without bound and clamped before it is converted, to what makes a code. */
-void apq__reference_quantize_static(const float *x, int64_t k, int bits, apq_format format,
-                                    float scale, int32_t zero, uint8_t *codes);
+/* Its two steps: from `low` and `high` to the scale, its inverse and the zero point; from a value,
+ * which may lie outside of [low, high], to its code. */
+typedef struct apq__quantizer {
+  float scale, inverse;
+  int zero;
+} apq__quantizer;
+apq__quantizer apq__quantizer_of(float low, float high, int bits, apq_format format);
+uint8_t apq__quantize(const apq__quantizer *by, float x, int bits, apq_format format);
+
+/* low and high of a row. */
+void apq__row_range(const float *x, int64_t k, float *low, float *high);
 
 #endif

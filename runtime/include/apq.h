@@ -124,13 +124,15 @@ typedef enum apq_format {
   APQ_FORMAT_COUNT
 } apq_format;
 
-/* Element types of host and device buffers.  CODES8 is one unsigned code of b bits a byte. */
+/* Element types of host and device buffers.  CODES8 is one unsigned code of b bits a byte; I8, for
+ * weights only, is one integer alpha * u - zero a byte, zero the format's (table above). */
 typedef enum apq_dtype {
   APQ_DTYPE_I32,
   APQ_DTYPE_F16,
   APQ_DTYPE_BF16,
   APQ_DTYPE_F32,
   APQ_DTYPE_CODES8,
+  APQ_DTYPE_I8,
   APQ_DTYPE_COUNT
 } apq_dtype;
 
@@ -160,7 +162,7 @@ typedef enum apq_combine {
 } apq_combine;
 
 /* Names used in keys and on the command line: "uint", "int", "bipolar"; "i32", "f16", "bf16",
- * "f32", "codes8".  "?" for an unknown value. */
+ * "f32", "codes8", "i8".  "?" for an unknown value. */
 APQ_API const char *apq_format_name(apq_format format);
 APQ_API const char *apq_dtype_name(apq_dtype dtype);
 
@@ -206,26 +208,126 @@ APQ_API apq_status apq_synchronize(apq_context *context, void *stream, apq_error
 /* ---- weights ---- */
 
 /* A packed weight matrix in device memory: bit planes [bits][n][ceil(k/128)*16 bytes], bit k%8 of
- * byte k/8, plane 0 the least significant; row sums; scales; zero points.  Immutable. */
+ * byte k/8, plane 0 the least significant; row sums; scales; zero points.  Immutable.
+ *
+ * Scales and zero points are one per output channel [n], or one per group of 32, 64, 128 or 256
+ * codes along k [n][ceil(k/group)], where the last group of a row may be short. */
 typedef struct apq_weights apq_weights;
+
+/* How values are rounded to codes when weights are quantized.  In both, a scale comes from the
+ * range of its channel or group (symmetric for INT and BIPOLAR; for UINT from the least to the
+ * greatest value, 0 included, with a zero point), and codes are rounded to nearest, ties to even.
+ */
+typedef enum apq_clip {
+  APQ_CLIP_ABSMAX, /* the whole range; what the pack kernels do with activations */
+  APQ_CLIP_MSE,    /* the range times the ratio, from 1 down to 1/32, of least squared error */
+  APQ_CLIP_COUNT
+} apq_clip;
 
 typedef struct apq_weights_desc {
   int n, k;          /* output channels and reduction length, both at least 1 */
   int bits;          /* 1 .. 8 */
   apq_format format; /* of the codes, or the one to quantize to */
-  /* Of `data`: CODES8 (taken as they are), F32, F16 or BF16 (quantized per channel). */
+  /* Of `data`: CODES8 or I8 (taken as they are), F32, F16 or BF16 (quantized; what is not finite
+   * counts as 0). */
   apq_dtype dtype;
-  const void *data;    /* host memory, [n][ld] */
-  int64_t ld;          /* elements from one row to the next; 0 means k */
-  const float *scale;  /* host, [n], with CODES8; NULL means 1.0.  Must be NULL otherwise */
-  const int32_t *zero; /* host, [n], with CODES8 and UINT; NULL means the format's */
+  const void *data; /* [n][ld] */
+  int64_t ld;       /* elements from one row to the next; 0 means k */
+  /* With CODES8 and I8: [n][groups] as above; NULL means 1.0.  Must be NULL otherwise. */
+  const float *scale;
+  /* [n][groups]; NULL means the format's.  With CODES8 and UINT the zero of the table above.  With
+   * I8 and INT, v = scale * (integer - zero), and the weights become UINT of zero + 2^(bits-1). */
+  const int32_t *zero;
+  int group;     /* codes along k that share a scale: 32, 64, 128, 256; 0 (or k and more): all */
+  apq_clip clip; /* of F32, F16 and BF16 */
+  int on_device; /* data, scale and zero are 0: host memory; 1: device memory of the context */
 } apq_weights_desc;
 
 /* Packs a matrix into device memory.  INVALID_ARGUMENT names the field at fault (a code of 2^bits
  * or more included). */
 APQ_API apq_status apq_weights_create(apq_context *context, const apq_weights_desc *desc,
                                       apq_weights **out, apq_error *error);
+/* Gives the weights up; their memory goes with the last view of them. */
 APQ_API void apq_weights_destroy(apq_weights *weights);
+
+/* Packed int32 layouts of model checkpoints.  Every value is scale * (code - zero). */
+typedef enum apq_checkpoint {
+  /* AutoGPTQ, GPTQModel "gptq": qweight [k*bits/32][n], the codes of a column one after another
+   * from bit 0; qzeros [groups][n*bits/32], those of a group likewise; 2, 3, 4 or 8 bits.  The
+   * field stored for a zero point z is z - 1, modulo 2^bits. */
+  APQ_CHECKPOINT_GPTQ,
+  APQ_CHECKPOINT_GPTQ_V2, /* GPTQModel "gptq_v2": the same, the field is z */
+  /* AutoAWQ "gemm": qweight [k][n/8], qzeros [groups][n/8], 4 bits; fields 0 .. 7 of a word are
+   * columns 0, 2, 4, 6, 1, 3, 5, 7 of its eight; the field of a zero point is z. */
+  APQ_CHECKPOINT_AWQ,
+  APQ_CHECKPOINT_COUNT
+} apq_checkpoint;
+
+typedef struct apq_checkpoint_desc {
+  apq_checkpoint layout;
+  int n, k, bits;
+  int group;              /* 32, 64, 128, 256; 0 (or k and more): one group is the whole of k */
+  const int32_t *qweight; /* as the layout says */
+  const int32_t *qzeros;  /* as the layout says; NULL: each zero point is 2^(bits-1) */
+  const void *scales;     /* [groups][n] */
+  apq_dtype scale_dtype;  /* F16, BF16 or F32 */
+  /* [k] or NULL: the group of each row of qweight.  It must be k / group: UNSUPPORTED when the
+   * checkpoint reorders rows ("act-order"). */
+  const int32_t *g_idx;
+  int on_device; /* all arrays are 0: host memory; 1: device memory of the context */
+} apq_checkpoint_desc;
+
+/* Makes weights of a checkpoint's arrays, bit for bit: UINT with its zero points, or INT where all
+ * of them are 2^(bits-1).  UNSUPPORTED for a width that the layout does not define,
+ * INVALID_ARGUMENT for everything else, naming the field. */
+APQ_API apq_status apq_weights_import(apq_context *context, const apq_checkpoint_desc *desc,
+                                      apq_weights **out, apq_error *error);
+
+/* What weights are: a code u stands for scale * (alpha * u - zero). */
+typedef struct apq_weights_info {
+  int n, k, bits;
+  apq_format format;
+  int group;      /* 32, 64, 128, 256; 0: per channel */
+  int alpha;      /* 1 or 2 */
+  int zero;       /* where has_zeros is 0 */
+  int has_zeros;  /* 1: a zero point per channel or group instead */
+  int has_scales; /* 0: every scale is 1 */
+  int is_view;    /* 1: the planes are another's */
+} apq_weights_info;
+APQ_API apq_status apq_weights_get_info(const apq_weights *weights, apq_weights_info *out,
+                                        apq_error *error);
+
+/* Writes the values that the codes stand for, each scale * (alpha * u - zero) rounded once, to host
+ * memory [n][ld]; ld in elements, 0 means k. */
+APQ_API apq_status apq_weights_dequantize(const apq_weights *weights, float *values, int64_t ld,
+                                          apq_error *error);
+
+/* The `bits` most significant planes of a matrix of p >= bits bits, as weights of their own: no
+ * plane is copied; scales, zero points and sums are new.  With d = p - bits planes left out, code t
+ * of the view stands for the 2^d codes from 2^d t on, and its value is their mean, as closely as
+ * whole zero points allow: scale * alpha * 2^(d-1) * (2 t - z'), where z' is the integer nearest to
+ * (zero - alpha (2^d - 1) / 2) / (alpha * 2^(d-1)), the lower of two equally near.  So a view of
+ * BIPOLAR weights is BIPOLAR with the scale times 2^d, without error; one of INT weights is BIPOLAR
+ * with the scale times 2^(d-1), half a step of the parent above the mean; with zero points the mean
+ * is missed by at most a quarter of the view's step.  With bits = p it is the parent's map.
+ *
+ * The view keeps the parent's memory alive; either may be destroyed first.  Views of views are
+ * taken of the first parent.  INVALID_ARGUMENT when bits is not 1 .. p, OUT_OF_RANGE when a scale
+ * is too large. */
+APQ_API apq_status apq_weights_view(apq_weights *parent, int bits, apq_weights **out,
+                                    apq_error *error);
+
+/* The same values, to the last bit, in another format's map:
+ *   INT -> BIPOLAR        v = (v' - 1) / 2 with v' = 2 v + 1: scale / 2, the zero one above
+ * BIPOLAR's; shares the planes, as a view does that -> INT           the inverse; shares the planes
+ *   BIPOLAR -> INT        an integer v needs one bit more: INT of bits + 1, with planes of its own;
+ *                         UNSUPPORTED at 8 bits
+ *   a format -> itself    a view of all bits
+ * UNSUPPORTED from or to UINT.  OUT_OF_RANGE when a scale cannot be halved or doubled without
+ * error.
+ */
+APQ_API apq_status apq_weights_convert(apq_weights *weights, apq_format format, apq_weights **out,
+                                       apq_error *error);
 
 /* ---- plan ---- */
 
