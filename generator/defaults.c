@@ -24,6 +24,9 @@ static const char *const product_configs[] = {
     "family=imma,tile_m=128,tile_n=128,warps_m=2,warps_n=4,layout=xor,stages=3,store=staged",
     "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=128,layout=xor,stages=2,store="
     "staged",
+    /* For groups of 256 where shared memory is small. */
+    "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=256,layout=xor,stages=2,store="
+    "staged",
 };
 
 apq_status apq__default_config(const apq__problem *problem, const apq__target *target,
@@ -35,9 +38,7 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
     apq__config config;
     apq__shape shape;
     if ((status = apq__config_parse(product_configs[i], &config, error)) ||
-        (status = apq__config_set_int(&config, "p", problem->p, error)) ||
-        (status = apq__config_set_int(&config, "q", problem->q, error)) ||
-        (status = apq__config_set(&config, "out", apq_dtype_name(problem->out), error)))
+        (status = apq__config_set_problem(&config, problem, error)))
       return status;
     if (target->cc < 80 && apq__config_is(&config, "family", "bmma") &&
         (status = apq__config_set(&config, "op", "xor", error)))

@@ -45,6 +45,10 @@ typedef struct apq__box {
   int bytes, rows, swizzle;
 } apq__box;
 
+/* Sets the knobs that come from the problem: p, q, out, and group where the family has it. */
+apq_status apq__config_set_problem(apq__config *config, const apq__problem *problem,
+                                   apq_error *error);
+
 /* How a complete config is launched for a problem. */
 typedef struct apq__shape {
   unsigned grid[3];

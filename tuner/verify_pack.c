@@ -217,7 +217,7 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
     args.static_scale = static_scale;
     args.static_zero = static_zero(c);
   }
-  apq__problem problem = {c->bits, c->bits, ROWS, 1, c->k, APQ_DTYPE_F32};
+  apq__problem problem = {c->bits, c->bits, ROWS, 1, c->k, APQ_DTYPE_F32, 0};
   apq__shape shape;
   status = apq__config_limits(&kernel->config, &problem, &device->target, &shape, error);
   if (status != APQ_OK) goto cleanup;

@@ -64,6 +64,12 @@ static void planes_unpacked_to_bytes(void **state) {
   (void)state;
   assert_int_equal(sweep(&sweep_kinds[3], "emu:sm_90a", 1), 0);
 }
+static void groups_have_their_own_scales(void **state) {
+  (void)state;
+  assert_int_equal(sweep(&sweep_kinds[4], "emu:sm_90a", 3), 0);
+  /* Totals of the groups beside the products of all planes: past about 25 no tile has room. */
+  assert_in_range(sweep(&sweep_kinds[5], "emu:sm_80", 5), 0, 6);
+}
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
   for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
@@ -91,6 +97,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(horner_over_planes),
       cmocka_unit_test(planes_recombined_in_shared_memory),
       cmocka_unit_test(planes_unpacked_to_bytes),
+      cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };
