@@ -131,8 +131,10 @@ const char *apq__family_name(const apq__family *family) {
 int apq__family_is_product(const apq__family *family) {
   return family->is_product;
 }
-int apq__family_wants_bytes(const apq__family *family) {
-  return family->wants_bytes;
+int apq__config_wants_bytes(const apq__config *config) {
+  const apq__family *family = NULL;
+  if (apq__config_family(config, "config", &family, NULL)) return 0;
+  return family->wants_bytes || apq__config_is(config, "core", "u8");
 }
 const char *apq__family_hash(const apq__family *family, int emulated) {
   return family->hash[emulated != 0];

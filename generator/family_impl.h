@@ -22,7 +22,8 @@ const apq__family_ops *apq__family_ops_find(const char *family);
 
 struct apq__family {
   char name[APQ__WORD_MAX];
-  int is_product, wants_bytes;
+  int is_product;
+  int wants_bytes; /* whatever the config */
   const apq__family_ops *ops;
   char part[APQ__PARTS_MAX][2 * APQ__WORD_MAX]; /* files of the text, after the prelude */
   int part_count;
@@ -78,6 +79,28 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
                             const apq__target *target, apq__shape *shape, apq_error *error);
 double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
                       const apq__target *target, const apq__shape *shape);
+
+/* Integers of a config of the warpgroup families, read once; as templates/warpgroup.cu, bgmma.cu
+ * and igmma.cu define them. */
+typedef struct apq__wgmma_knobs {
+  int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
+      split_k, raster;
+  int swap, is_pingpong, is_horner, is_staged, is_bytes;
+  int out_bytes;
+  int x_tile, y_tile, x_planes, y_planes, sharers, x_blocks, columns, passes;
+  int slab;                      /* bytes of a plane's row in a stage */
+  int stage_bytes;               /* a slot of the ring; igmma: of the activations' ring */
+  int w_slot_bytes;              /* igmma: a slot of the weights' ring */
+  int ring_bytes, threads, sums; /* sums: accumulators of a thread */
+} apq__wgmma_knobs;
+
+apq__wgmma_knobs apq__wgmma_read(const apq__config *config);
+
+/* bgmma and igmma. */
+apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *problem,
+                             const apq__target *target, apq__shape *shape, apq_error *error);
+double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
+                       const apq__target *target, const apq__shape *shape);
 
 apq_status apq__pack_limits(const apq__config *config, const apq__problem *problem,
                             const apq__target *target, apq__shape *shape, apq_error *error);

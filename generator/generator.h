@@ -27,8 +27,6 @@ const apq__family *apq__family_at(int i);
 const char *apq__family_name(const apq__family *family);
 /* 1 for families that compute products (the tuner's subject), 0 for `pack`. */
 int apq__family_is_product(const apq__family *family);
-/* Activations as bytes (apq__pack_bytes) rather than planes. */
-int apq__family_wants_bytes(const apq__family *family);
 /* The declared knobs, without `family`. */
 const apq__knob_decl *apq__family_knobs(const apq__family *family, int *count);
 /* SHA-256 of everything that decides the generated text of this family (template, ABI, prelude):
@@ -49,6 +47,9 @@ typedef struct apq__box {
 apq_status apq__config_set_problem(apq__config *config, const apq__problem *problem,
                                    apq_error *error);
 
+/* Whether the kernel reads activations as bytes (apq__pack_bytes) rather than planes. */
+int apq__config_wants_bytes(const apq__config *config);
+
 /* How a complete config is launched for a problem. */
 typedef struct apq__shape {
   unsigned grid[3];
@@ -57,6 +58,8 @@ typedef struct apq__shape {
   size_t workspace_bytes; /* split-K partial sums and tickets; 0 otherwise */
   size_t ticket_bytes;    /* the tail of the workspace that must be zero before each launch */
   int registers;          /* estimated, a thread */
+  int tile_m, tile_n;     /* of a block (products) */
+  int tile_k;             /* of one stage of its loads */
   unsigned cluster;       /* blocks along x in a cluster; 0: none */
   int dependent;          /* 1: launched as a dependent of the kernel before it */
   int is_tma;             /* 1: takes apq_tma_args, with maps of these boxes */

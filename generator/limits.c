@@ -118,5 +118,10 @@ apq_status apq__config_limits(const apq__config *config, const apq__problem *pro
                      problem->group && !apq__config_get(config, "group")
                          ? "the family has no group scales"
                          : "the problem has other groups");
-  return family->ops->limits(config, problem, target, shape, error);
+  status = family->ops->limits(config, problem, target, shape, error);
+  if (status || shape->tile_m) return status;
+  shape->tile_m = apq__config_int(config, "tile_m", 0);
+  shape->tile_n = apq__config_int(config, "tile_n", 0);
+  shape->tile_k = apq__config_int(config, "tile_k", 0);
+  return APQ_OK;
 }

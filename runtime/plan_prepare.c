@@ -40,11 +40,10 @@ static apq__layout lay_out(const apq_plan *plan, int m, const apq__entry *entry)
 
 apq_status apq__entry_lay_out(const apq_plan *plan, int m, const apq__choice *choice,
                               apq__entry *entry, apq_error *error) {
-  const apq__family *family = apq__family_find(apq__config_get(&choice->config, "family"));
   const int k = plan->desc.weights->k;
   entry->m = m;
   entry->choice = *choice;
-  entry->wants_bytes = apq__family_wants_bytes(family);
+  entry->wants_bytes = apq__config_wants_bytes(&choice->config);
   entry->row_bytes = (int)(entry->wants_bytes ? apq__byte_row_bytes(k) : apq__plane_row_bytes(k));
   const apq__problem rows = apq__plan_problem(plan, m);
   apq_status status =

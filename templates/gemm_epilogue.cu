@@ -35,11 +35,21 @@ typedef struct apq_raw_edge {
   float scale, bias;
 } apq_raw_edge;
 
+/* What the kernel before this one may still be writing is not read through the path of data that
+ * nothing writes during the launch. */
+#if PDL == 1
+#define apq_load_word apq_ldg32_volatile
+#define apq_load_half apq_ldg16_volatile
+#else
+#define apq_load_word apq_ldg32
+#define apq_load_half apq_ldg16
+#endif
+
 APQ_FUNCTION apq_raw_edge apq_load_row(const apq_gemm_args *args, int m) {
   apq_raw_edge row;
-  row.sum = apq_ldg32(args->a_sum + m);
-  row.zero = args->a_zero ? apq_ldg32(args->a_zero + m) : (apq_u32)args->zero_a;
-  row.scale = args->a_scale ? apq_ldg_f32(args->a_scale + m) : 1.0f;
+  row.sum = apq_load_word(args->a_sum + m);
+  row.zero = args->a_zero ? apq_load_word(args->a_zero + m) : (apq_u32)args->zero_a;
+  row.scale = args->a_scale ? apq_bits_float(apq_load_word(args->a_scale + m)) : 1.0f;
   row.bias = 0.0f;
   return row;
 }
@@ -183,11 +193,11 @@ APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
 APQ_FUNCTION float apq_other(const apq_gemm_args *args, int m, int n) {
   const apq_u8 *at = (const apq_u8 *)args->other + (m * args->ld_other + n) * OUT_BYTES;
 #if OUT == OUT_F32
-  return apq_bits_float(apq_ldg32(at));
+  return apq_bits_float(apq_load_word(at));
 #elif OUT == OUT_F16
-  return apq_half_to_float(apq_ldg16(at));
+  return apq_half_to_float(apq_load_half(at));
 #else
-  return apq_bf16_to_float(apq_ldg16(at));
+  return apq_bf16_to_float(apq_load_half(at));
 #endif
 }
 

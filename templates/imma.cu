@@ -1,7 +1,7 @@
 /* Family imma: weight planes unpacked to u8 in registers, products on mma.sync u8, m16n8k32.
  *
  * @family imma product bytes
- * @parts gemm_tile.cu gemm_epilogue.cu imma.cu group_scales.cu gemm.cu
+ * @parts gemm_tile.cu gemm_epilogue.cu unpack.cu imma.cu group_scales.cu gemm.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -128,14 +128,6 @@ APQ_FUNCTION void apq_next_stage(const apq_gemm_args *args, apq_lane *lane) {
 APQ_FUNCTION void apq_before_stage(apq_lane *lane, int acc[XT][YT][4]) {
   (void)lane;
   (void)acc;
-}
-
-/* One exchange of an 8x8 bit transpose: `low` keeps the bits of `mask` and gets those of `high`,
- * shifted up, in the places between; `high` gets the rest. */
-APQ_FUNCTION void apq_exchange(apq_u32 *low, apq_u32 *high, int shift, apq_u32 mask) {
-  apq_u32 kept = (*low & mask) | ((*high & mask) << shift);
-  *high = ((*low >> shift) & mask) | (*high & ~mask);
-  *low = kept;
 }
 
 /* Weight fragments of a warp: eight rows each. */

@@ -99,6 +99,23 @@ APQ_WORD apq_u32 apq_ldg32_volatile(const void *p) {
                : "memory");
   return v;
 }
+APQ_WORD apq_u16 apq_ldg16_volatile(const void *p) {
+  apq_u16 v;
+  asm volatile("ld.relaxed.gpu.global.u16 %0, [%1];"
+               : "=h"(v)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return v;
+}
+/* 16 bytes, each word of them by itself. */
+APQ_WORD apq_u32x4 apq_ldg128_volatile(const void *p) {
+  apq_u32x4 r;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return r;
+}
 APQ_WORD void apq_stg8(void *p, apq_u8 v) { *(apq_u8 *)p = v; }
 APQ_WORD void apq_stg16(void *p, apq_u16 v) { *(apq_u16 *)p = v; }
 APQ_WORD void apq_stg32(void *p, apq_u32 v) { *(apq_u32 *)p = v; }
@@ -224,12 +241,14 @@ APQ_WORD void apq_mbarrier_publish(void) {
 APQ_WORD void apq_mbarrier_arrive(int at) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(apq_shared_address(at)) : "memory");
 }
-/* On the barrier at the same place in block `rank` of the cluster. */
+/* On the barrier at the same place in block `rank` of the cluster.  Says that this thread's reads of
+ * shared memory are done, and publishes nothing: a release for the cluster would flush device memory
+ * (MEMBAR.ALL.GPU) and halve a kernel's speed. */
 APQ_WORD void apq_mbarrier_arrive_at(int at, int rank) {
   asm volatile("{\n"
                ".reg .b32 remote;\n"
                "mapa.shared::cluster.u32 remote, %0, %1;\n"
-               "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+               "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
                "}" ::"r"(apq_shared_address(at)),
                "r"(rank)
                : "memory");
@@ -242,12 +261,12 @@ APQ_WORD void apq_mbarrier_expect(int at, int bytes) {
       : "memory");
 }
 /* Until the phase of this parity is complete: 0 for the first, third, ...; a fresh barrier counts
- * as having completed a phase of parity 1. */
+ * as having completed a phase of parity 1.  Orders what this block and its copies wrote. */
 APQ_WORD void apq_mbarrier_wait(int at, int parity) {
   asm volatile("{\n"
                ".reg .pred done;\n"
                "again:\n"
-               "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+               "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
                "@done bra.uni out;\n"
                "bra.uni again;\n"
                "out:\n"

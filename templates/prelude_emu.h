@@ -6,6 +6,7 @@
 #ifndef APQ_PRELUDE_EMU_H
 #define APQ_PRELUDE_EMU_H
 
+typedef unsigned long long apq_u64;
 typedef unsigned int apq_u32;
 typedef unsigned char apq_u8;
 typedef unsigned short apq_u16;
@@ -16,7 +17,7 @@ typedef struct __attribute__((aligned(16))) apq_u32x4 {
 } apq_u32x4;
 
 /* Changes with the table below: an object built for another one is refused. */
-#define APQ_EMU_VERSION 3
+#define APQ_EMU_VERSION 4
 
 /* Which matrix instruction. */
 enum { APQ_EMU_B1_AND, APQ_EMU_B1_XOR, APQ_EMU_U8 };
@@ -25,6 +26,7 @@ enum { APQ_EMU_B1_AND, APQ_EMU_B1_XOR, APQ_EMU_U8 };
 typedef struct apq_emu apq_emu;
 struct apq_emu {
   int thread, block[3], grid[3];
+  int rank; /* of the block in its cluster */
   apq_u32 (*lds32)(apq_emu *, int line, int at);
   apq_u32x4 (*lds128)(apq_emu *, int line, int at);
   void (*ldmatrix4)(apq_emu *, int line, apq_u32 *r, int at);
@@ -52,13 +54,41 @@ struct apq_emu {
   apq_u32 (*shuffle)(apq_emu *, int line, apq_u32, int lane);
   apq_u32 (*shuffle_xor)(apq_emu *, int line, apq_u32, int mask);
   void (*mma)(apq_emu *, int line, int kind, int *d, const apq_u32 *a, const apq_u32 *b);
+  void (*stmatrix4)(apq_emu *, int line, int at, const apq_u32 *r, int transposed);
+  void (*mbarrier_init)(apq_emu *, int line, int at, int count);
+  void (*mbarrier_publish)(apq_emu *, int line);
+  void (*mbarrier_arrive)(apq_emu *, int line, int at);
+  void (*mbarrier_arrive_at)(apq_emu *, int line, int at, int rank);
+  void (*mbarrier_expect)(apq_emu *, int line, int at, int bytes);
+  void (*mbarrier_wait)(apq_emu *, int line, int at, int parity);
+  void (*tma_prefetch)(apq_emu *, int line, const void *map);
+  void (*tma_load)(apq_emu *, int line, int at, const void *map, int mbarrier, int x, int y, int z);
+  void (*tma_load_multicast)(apq_emu *, int line, int at, const void *map, int mbarrier, int x,
+                             int y, int z, int mask);
+  void (*bulk_load)(apq_emu *, int line, int at, const void *from, int bytes, int mbarrier);
+  void (*fence_async)(apq_emu *, int line);
+  void (*bulk_store)(apq_emu *, int line, void *to, int at, int bytes);
+  void (*bulk_commit)(apq_emu *, int line);
+  void (*bulk_wait)(apq_emu *, int line, int pending, int only_read);
+  void (*sync_cluster)(apq_emu *, int line);
+  void (*named_barrier)(apq_emu *, int line, int id, int threads);
+  void (*set_registers)(apq_emu *, int line, int grow, int count);
+  void (*grid_wait)(apq_emu *, int line);
+  void (*grid_release)(apq_emu *, int line);
+  apq_u64 (*wgmma_desc)(apq_emu *, int line, int at, int swizzle);
+  void (*wgmma_fence)(apq_emu *, int line);
+  void (*wgmma_commit)(apq_emu *, int line);
+  void (*wgmma_wait)(apq_emu *, int line, int pending);
+  /* a_registers are NULL where `a` says where A is. */
+  void (*wgmma)(apq_emu *, int line, int kind, int n, int *d, const apq_u32 *a_registers, apq_u64 a,
+                apq_u64 b, int accumulate);
 };
 
 /* What an object exports under a kernel's name. */
 typedef struct apq_emu_kernel {
   void (*run)(const void *args); /* the body, for the running thread */
   unsigned args_size;
-  int max_threads;
+  int max_threads, min_blocks; /* launch bounds */
 } apq_emu_kernel;
 
 #ifndef APQ_EMU_HOST
@@ -73,11 +103,10 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 
 /* A kernel: `APQ_KERNEL(name, type, threads, blocks) { ... args ... }` with at most `threads`
  * threads and room for `blocks` blocks on an SM. Helpers are declared APQ_FUNCTION. */
-#define APQ_KERNEL(name, type, threads, blocks) APQ_EMU_KERNEL(name, type, threads)
-#define APQ_EMU_KERNEL(name, type, threads)                                                        \
+#define APQ_KERNEL(name, type, threads, blocks)                                                    \
   static void name##_body(const type args);                                                        \
   static void name##_run(const void *args) { name##_body(*(const type *)args); }                   \
-  APQ_EMU_EXPORT const apq_emu_kernel name = {name##_run, sizeof(type), threads};                  \
+  APQ_EMU_EXPORT const apq_emu_kernel name = {name##_run, sizeof(type), threads, blocks};          \
   static void name##_body(const type args)
 #define APQ_FUNCTION APQ_WORD
 /* Unrolling would only slow the host compiler down. */
@@ -111,8 +140,16 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define apq_ldg16(...)            APQ_EMU_CALL(ldg16, __VA_ARGS__)
 #define apq_ldg32(...)            APQ_EMU_CALL(ldg32, __VA_ARGS__)
 #define apq_ldg128(...)           APQ_EMU_CALL(ldg128, __VA_ARGS__)
+#define apq_ldg128_stream(...)    APQ_EMU_CALL(ldg128, __VA_ARGS__)
 #define apq_ldg_f32(...)          apq_bits_float(APQ_EMU_CALL(ldg32, __VA_ARGS__))
 #define apq_ldg32_volatile(...)   APQ_EMU_CALL(ldg32_volatile, __VA_ARGS__)
+#define apq_ldg16_volatile(...)   APQ_EMU_CALL(ldg16, __VA_ARGS__)
+APQ_WORD apq_u32x4 apq_ldg128_volatile(const void *p) {
+  const apq_u32 *word = p;
+  apq_u32x4 v = {apq_ldg32_volatile(word), apq_ldg32_volatile(word + 1),
+                 apq_ldg32_volatile(word + 2), apq_ldg32_volatile(word + 3)};
+  return v;
+}
 #define apq_stg8(...)             APQ_EMU_CALL(stg8, __VA_ARGS__)
 #define apq_stg16(...)            APQ_EMU_CALL(stg16, __VA_ARGS__)
 #define apq_stg32(...)            APQ_EMU_CALL(stg32, __VA_ARGS__)
@@ -144,6 +181,57 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define apq_mma_b1_xor(...) APQ_EMU_CALL(mma, APQ_EMU_B1_XOR, __VA_ARGS__)
 #define apq_mma_u8(...)     APQ_EMU_CALL(mma, APQ_EMU_U8, __VA_ARGS__)
 
+/* c plus the products of the four bytes of a and b. */
+APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) {
+  apq_u32 sum = (apq_u32)c;
+  for (int i = 0; i < 32; i += 8) sum += (a >> i & 0xffu) * (b >> i & 0xffu);
+  return (int)sum;
+}
+
+#if APQ_CC >= 90
+/* ---- mbarriers, bulk copies, clusters, parts of a block, dependent launches ---- */
+
+#define apq_mbarrier_init(...)          APQ_EMU_CALL(mbarrier_init, __VA_ARGS__)
+#define apq_mbarrier_publish()          APQ_EMU_CALL0(mbarrier_publish)
+#define apq_mbarrier_arrive(...)        APQ_EMU_CALL(mbarrier_arrive, __VA_ARGS__)
+#define apq_mbarrier_arrive_at(...)     APQ_EMU_CALL(mbarrier_arrive_at, __VA_ARGS__)
+#define apq_mbarrier_expect(...)        APQ_EMU_CALL(mbarrier_expect, __VA_ARGS__)
+#define apq_mbarrier_wait(...)          APQ_EMU_CALL(mbarrier_wait, __VA_ARGS__)
+#define apq_tma_prefetch(...)           APQ_EMU_CALL(tma_prefetch, __VA_ARGS__)
+#define apq_tma_load(...)               APQ_EMU_CALL(tma_load, __VA_ARGS__)
+#define apq_tma_load_multicast(...)     APQ_EMU_CALL(tma_load_multicast, __VA_ARGS__)
+#define apq_bulk_load(...)              APQ_EMU_CALL(bulk_load, __VA_ARGS__)
+#define apq_fence_async()               APQ_EMU_CALL0(fence_async)
+#define apq_bulk_store(...)             APQ_EMU_CALL(bulk_store, __VA_ARGS__)
+#define apq_bulk_commit()               APQ_EMU_CALL0(bulk_commit)
+#define apq_bulk_wait_read(pending)     APQ_EMU_CALL(bulk_wait, pending, 1)
+#define apq_bulk_wait(pending)          APQ_EMU_CALL(bulk_wait, pending, 0)
+#define apq_cluster_rank()              (apq_emu_self->rank)
+#define apq_cluster_sync()              APQ_EMU_CALL0(sync_cluster)
+#define apq_named_barrier(...)          APQ_EMU_CALL(named_barrier, __VA_ARGS__)
+#define apq_grid_wait()                 APQ_EMU_CALL0(grid_wait)
+#define apq_grid_release()              APQ_EMU_CALL0(grid_release)
+#define apq_stmatrix4(at, r)            APQ_EMU_CALL(stmatrix4, at, r, 0)
+#define apq_stmatrix4_transposed(at, r) APQ_EMU_CALL(stmatrix4, at, r, 1)
+#endif
+
+#if APQ_CC == 90
+/* ---- warpgroups; sums and operands as prelude_cuda.h describes ---- */
+
+#define apq_registers_decrease(count) APQ_EMU_CALL(set_registers, 0, count)
+#define apq_registers_increase(count) APQ_EMU_CALL(set_registers, 1, count)
+#define apq_wgmma_desc(...)           APQ_EMU_CALL(wgmma_desc, __VA_ARGS__)
+#define apq_wgmma_fence()             APQ_EMU_CALL0(wgmma_fence)
+#define apq_wgmma_commit()            APQ_EMU_CALL0(wgmma_commit)
+#define apq_wgmma_wait(pending)       APQ_EMU_CALL(wgmma_wait, pending)
+#define apq_wgmma_b1(n, d, a, b, accumulate)                                                       \
+  APQ_EMU_CALL(wgmma, APQ_EMU_B1_AND, n, d, 0, a, b, accumulate)
+#define apq_wgmma_u8(n, d, a, b, accumulate)                                                       \
+  APQ_EMU_CALL(wgmma, APQ_EMU_U8, n, d, 0, a, b, accumulate)
+#define apq_wgmma_u8_registers(n, d, a, b, accumulate)                                             \
+  APQ_EMU_CALL(wgmma, APQ_EMU_U8, n, d, a, 0, b, accumulate)
+#endif
+
 /* ---- arithmetic with one rounding a step (built with -ffp-contract=off) ---- */
 
 APQ_WORD apq_u32 apq_float_bits(float v) {
@@ -166,10 +254,6 @@ APQ_WORD int apq_popc(apq_u32 v) {
   v -= v >> 1 & 0x55555555u;
   v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
   return (int)(((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
-}
-APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) {
-  for (int i = 0; i < 32; i += 8) c += (int)((a >> i & 0xffu) * (b >> i & 0xffu));
-  return c;
 }
 APQ_WORD apq_u32 apq_permute(apq_u32 a, apq_u32 b, apq_u32 selector) {
   unsigned long long both = (unsigned long long)b << 32 | a;

@@ -37,6 +37,8 @@ static const sweep_kind sweep_kinds[] = {
     {"bmma", "schedule=horner,recombine=registers"},
     {"bmma", "schedule=side,recombine=shared"},
     {"imma", ""},
+    {"decode", "core=b1"},
+    {"decode", "core=u8"},
     {"imma", "group=32"},
     {"bmma", "schedule=side,recombine=registers,group=256"},
 };
@@ -46,10 +48,46 @@ static void sweep_set(apq__config *config, const char *name, int value) {
   apq__config_set_int(config, name, value, NULL);
 }
 
+/* Shapes of decode kernels. */
+static const struct {
+  int tile_m, tiles, warps_n, warps_k, depth, stages, persist;
+} sweep_decodes[] = {
+    {1, 1, 1, 8, 1, 1, 0}, {2, 1, 2, 2, 1, 2, 1}, {4, 2, 1, 2, 1, 1, 2},  {8, 1, 1, 4, 1, 1, 1},
+    {1, 2, 1, 1, 2, 2, 1}, {1, 1, 2, 4, 2, 1, 0}, {16, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 2, 1, 1, 1},
+};
+enum { SWEEP_DECODES = sizeof sweep_decodes / sizeof sweep_decodes[0] };
+
+static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const apq__target *target,
+                        apq__config *out) {
+  static const char *const operands[] = {"stream", "shared", "keep"};
+  static const char *const outs[] = {"f16", "i32", "bf16", "f32"};
+  int i = (p - 1) * 8 + q - 1 + turn * 11, is_b1 = strcmp(kind->knobs, "core=b1") == 0;
+  for (int try = 0; try < SWEEP_DECODES; try++) {
+    int d = (i / 3 + try) % SWEEP_DECODES;
+    apq__config config;
+    apq__shape shape;
+    char text[APQ__KEY_MAX];
+    snprintf(text, sizeof text,
+             "family=decode,%s,p=%d,q=%d,tile_m=%d,tiles=%d,warps_n=%d,warps_k=%d,depth=%d,"
+             "stages=%d,persist=%d,operand=%s,out=%s,schedule=%s,pdl=%d",
+             kind->knobs, p, q, sweep_decodes[d].tile_m, sweep_decodes[d].tiles,
+             sweep_decodes[d].warps_n, sweep_decodes[d].warps_k, sweep_decodes[d].depth,
+             sweep_decodes[d].stages, sweep_decodes[d].persist, operands[i % 3], outs[i / 2 % 4],
+             is_b1 && i / 4 % 2 ? "horner" : "side", target->cc >= 90 && i / 5 % 2);
+    if (apq__config_parse(text, &config, NULL) || apq__config_complete(&config, NULL) ||
+        apq__config_limits(&config, NULL, target, &shape, NULL))
+      continue;
+    *out = config;
+    return 1;
+  }
+  return 0;
+}
+
 /* Config `turn` of a kind for (p, q), complete and feasible on the target; 0 when the kind has none
  * (all planes of 8 x 8 bits side by side need more registers than there are). */
 static int sweep_config(const sweep_kind *kind, int p, int q, int turn, const apq__target *target,
                         apq__config *out) {
+  if (strcmp(kind->family, "decode") == 0) return sweep_decode(kind, p, q, turn, target, out);
   static const char *const layouts[] = {"linear", "padded", "xor"};
   static const char *const outs[] = {"i32", "f16", "bf16", "f32"};
   int is_bmma = strcmp(kind->family, "bmma") == 0;

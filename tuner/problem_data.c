@@ -407,7 +407,7 @@ apq_status apq__test_kernel_load(apq__device *device, const apq__config *config,
   if (!family)
     return apq__fail(error, APQ_NOT_FOUND, "load", "no kernel family \"%s\"", name ? name : "");
   out->is_product = apq__family_is_product(family);
-  out->wants_bytes = apq__family_wants_bytes(family);
+  out->wants_bytes = apq__config_wants_bytes(config);
   apq__shape shape;
   apq_status status = apq__config_limits(config, NULL, &device->target, &shape, error);
   if (status != APQ_OK) return status;
@@ -445,6 +445,12 @@ apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *
   const apq__shape *shape = &out->shape;
   apq_status status = apq__config_limits(&loaded->config, &data->problem, &loaded->device->target,
                                          &out->shape, error);
+  /* The kernel was loaded for any problem; this one may need more shared memory. */
+  char name[APQ__WORD_MAX + 8];
+  if (status == APQ_OK)
+    status = loaded->device->ops->kernel(loaded->device, loaded->module,
+                                         apq__kernel_name(&loaded->config, name), shape->smem_bytes,
+                                         &out->kernel, NULL, error);
   if (status == APQ_OK) status = grow_workspace(data, shape->workspace_bytes, error);
   if (status != APQ_OK) return status;
   out->args = data->args;
@@ -470,7 +476,7 @@ apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const vo
                                error);
   if (status == APQ_OK)
     status =
-        apq__product_launch(device, loaded->kernel, &prepared->shape, &prepared->args,
+        apq__product_launch(device, prepared->kernel, &prepared->shape, &prepared->args,
                             data->problem.p, data->problem.q, loaded->wants_bytes, stream, error);
   return status;
 }

@@ -98,7 +98,7 @@ typedef struct apq__test_kernel {
   apq__kernel *kernel;
   apq__kernel_info info;
   unsigned smem_bytes;
-  int is_product, wants_bytes; /* of its family */
+  int is_product, wants_bytes;
 } apq__test_kernel;
 apq_status apq__test_kernel_load(apq__device *device, const apq__config *config, const void *image,
                                  size_t size, apq__test_kernel *out, apq_error *error);
@@ -108,6 +108,7 @@ void apq__test_kernel_unload(apq__test_kernel *loaded);
 typedef struct apq__prepared {
   const apq__test_kernel *loaded;
   apq__device_data *data;
+  apq__kernel *kernel; /* with the shared memory of this problem */
   apq__shape shape;
   apq_gemm_args args;
   void *tickets; /* zeroed before each launch; NULL when there are none */

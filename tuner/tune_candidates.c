@@ -217,16 +217,14 @@ apq_status apq__candidates_pack(apq__session *session, const apq__config *winner
   static const apq_dtype sources[] = {APQ_DTYPE_F16, APQ_DTYPE_BF16, APQ_DTYPE_F32,
                                       APQ_DTYPE_CODES8};
   enum { SOURCES = sizeof sources / sizeof sources[0] };
-  const char *name = apq__config_get(winner, "family");
-  const apq__family *family = name ? apq__family_find(name) : NULL;
   *out = (apq__candidates){.item = apq__calloc(SOURCES, sizeof(apq__candidate))};
   if (!out->item) return apq__fail(error, APQ_OUT_OF_MEMORY, "search", "no memory for candidates");
   apq_status status = APQ_OK;
-  for (int i = 0; family && i < SOURCES && status == APQ_OK; i++) {
+  for (int i = 0; i < SOURCES && status == APQ_OK; i++) {
     apq__candidate *candidate = &out->item[out->count];
     void *image = NULL;
     size_t size;
-    status = apq__pack_config(sources[i], session->problem, apq__family_wants_bytes(family),
+    status = apq__pack_config(sources[i], session->problem, apq__config_wants_bytes(winner),
                               &candidate->config, error);
     if (status == APQ_OK)
       status = apq__artifact_id(&candidate->config, &session->target, candidate->object_id, error);

@@ -20,9 +20,10 @@
 enum { SHAPES = 6 };
 
 /* Sizes at which a tiled kernel with a ring of stages and a split of K can go wrong. */
-static void small_shapes(const apq__config *config, apq__problem base, apq__problem out[SHAPES]) {
-  int tm = apq__config_int(config, "tile_m", 64), tn = apq__config_int(config, "tile_n", 64);
-  int tk = apq__config_int(config, "tile_k", 128), stages = apq__config_int(config, "stages", 1);
+static void small_shapes(const apq__config *config, const apq__shape *launch, apq__problem base,
+                         apq__problem out[SHAPES]) {
+  int tm = launch->tile_m, tn = launch->tile_n, tk = launch->tile_k;
+  int stages = apq__config_int(config, "stages", 1);
   int splits = apq__config_int(config, "split_k", 1);
   const struct {
     int m, n, k;
@@ -139,15 +140,19 @@ static apq_status verify_product(const apq__test_kernel *kernel, uint64_t seed,
   const char *out = apq__config_get(&kernel->config, "out");
   if (!out || !apq__dtype_parse(out, &base.out))
     return apq__fail(error, APQ_INVALID_ARGUMENT, "verify", "the config has no output type");
-  small_shapes(&kernel->config, base, shapes);
+  apq__shape launch;
+  apq_status status =
+      apq__config_limits(&kernel->config, NULL, &kernel->device->target, &launch, error);
+  if (status != APQ_OK) return status;
+  small_shapes(&kernel->config, &launch, base, shapes);
   /* Neighboring shapes take other forms, so that all are used; the emulated device is slow and does
    * not hide races. */
   int forms = kernel->device->target.emulated ? 2 : 3;
   int infeasible = 0;
   for (int i = 0; i < SHAPES * forms; i++) {
     int shape = i % SHAPES, form = (shape + i / SHAPES) % CASES;
-    apq_status status = verify_case(kernel, &shapes[shape], &data_cases[form],
-                                    seed + (uint64_t)i * 7919, report, error);
+    status = verify_case(kernel, &shapes[shape], &data_cases[form], seed + (uint64_t)i * 7919,
+                         report, error);
     /* A shape that this config refuses is none it can be wrong on. */
     if (status == APQ_INFEASIBLE)
       infeasible++;

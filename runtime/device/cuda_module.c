@@ -191,7 +191,7 @@ apq_status apq__cuda_kernel(apq__device *device, apq__module *module, const char
 
 /* A launch with attributes: clusters and dependent launches, which sm_90 brought. */
 static apq_status launch_extended(apq__device *device, const apq__launch *launch, void *stream,
-                                  void **extra, apq_error *error) {
+                                  void **params, apq_error *error) {
   CUlaunchAttribute attribute[2];
   unsigned count = 0;
   if (launch->cluster > 1)
@@ -216,27 +216,26 @@ static apq_status launch_extended(apq__device *device, const apq__launch *launch
       .attrs = attribute,
       .numAttrs = count,
   };
-  return APQ__CUDA_RUN(device, error, LaunchKernelEx, &config, launch->kernel->function, NULL,
-                       extra);
+  return APQ__CUDA_RUN(device, error, LaunchKernelEx, &config, launch->kernel->function, params,
+                       NULL);
 }
 
 apq_status apq__cuda_launch(apq__device *device, const apq__launch *launch, void *stream,
                             apq_error *error) {
-  size_t size = launch->args_size;
-  /* The driver only reads the arguments; its interface lacks the const. */
-  void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(uintptr_t)launch->args,
-                   CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END};
+  /* The driver only reads the one argument; its interface lacks the const.  It is given as a
+   * parameter, not as a buffer of parameters, which the driver would not align. */
+  void *params[] = {(void *)(uintptr_t)launch->args};
   int has_attributes = launch->cluster > 1 || launch->dependent;
   apq_status status = APQ_OK;
   if (has_attributes && device->target.cc < 90)
     status = apq__fail(error, APQ_INFEASIBLE, "device",
                        "%s has neither clusters nor dependent launches", device->target.name);
   else if (has_attributes)
-    status = launch_extended(device, launch, stream, extra, error);
+    status = launch_extended(device, launch, stream, params, error);
   else
     status = APQ__CUDA_RUN(device, error, LaunchKernel, launch->kernel->function, launch->grid[0],
                            launch->grid[1], launch->grid[2], launch->threads, 1, 1,
-                           launch->smem_bytes, stream, NULL, extra);
+                           launch->smem_bytes, stream, params, NULL);
   if (status)
     apq__error_prefix(error,
                       "kernel '%s', grid %u x %u x %u in clusters of %u, %u threads, %u bytes of "

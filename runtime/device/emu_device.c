@@ -52,6 +52,7 @@ static apq_status emu_to_device(apq__device *device, void *to, const void *from,
   apq_status status = check_no_capture(emu, "copy to the device", error);
   if (status == APQ_OK) status = apq__emu_check_range(emu, to, size, "copy to the device", error);
   if (status == APQ_OK && size) memcpy(to, from, size);
+  emu->memory.chain = 0; /* what was launched before has ended */
   return unlock(emu, status);
 }
 
@@ -61,6 +62,7 @@ static apq_status emu_to_host(apq__device *device, void *to, const void *from, s
   apq_status status = check_no_capture(emu, "copy to the host", error);
   if (status == APQ_OK) status = apq__emu_check_range(emu, from, size, "copy to the host", error);
   if (status == APQ_OK && size) memcpy(to, from, size);
+  emu->memory.chain = 0; /* what was launched before has ended */
   return unlock(emu, status);
 }
 
@@ -97,6 +99,12 @@ static apq_status emu_launch(apq__device *device, const apq__launch *launch, voi
   return unlock(emu, apq__emu_submit(emu, stream, &node, error));
 }
 
+static apq_status emu_tensor_map(apq__device *device, const apq__tensor_box *box,
+                                 apq_tensor_map *out, apq_error *error) {
+  apq__emu *emu = lock(device);
+  return unlock(emu, apq__emu_tensor_map(emu, box, out, error));
+}
+
 static apq_status emu_stream_create(apq__device *device, void **out, apq_error *error) {
   apq__emu *emu = lock(device);
   return unlock(emu, apq__emu_stream_create(emu, out, error));
@@ -110,7 +118,9 @@ static void emu_stream_destroy(apq__device *device, void *stream) {
 
 static apq_status emu_synchronize(apq__device *device, void *stream, apq_error *error) {
   apq__emu *emu = lock(device);
-  return unlock(emu, apq__emu_check_idle(emu, stream, "synchronization", error));
+  apq_status status = apq__emu_check_idle(emu, stream, "synchronization", error);
+  if (status == APQ_OK) emu->memory.chain = 0;
+  return unlock(emu, status);
 }
 
 static apq_status emu_event_create(apq__device *device, apq__event **out, apq_error *error) {
@@ -180,10 +190,7 @@ static void emu_close(apq__device *device) {
   while (emu->modules) apq__emu_unload(emu, emu->modules);
   while (emu->streams) apq__emu_stream_destroy(emu, emu->streams);
   apq__emu_release_all(emu);
-  apq__fiber_pool_destroy(&emu->pool);
-  for (int i = 0; i < APQ__EMU_THREADS; i++) apq__free(emu->threads[i].copies);
-  apq__free(emu->shared);
-  apq__free(emu->cells);
+  apq__emu_free_blocks(emu);
   pthread_mutex_destroy(&emu->lock);
   apq__free(emu);
 }
@@ -199,6 +206,7 @@ static const apq__device_ops emu_ops = {
     .unload = emu_unload,
     .kernel = emu_kernel,
     .launch = emu_launch,
+    .tensor_map = emu_tensor_map,
     .stream_create = emu_stream_create,
     .stream_destroy = emu_stream_destroy,
     .synchronize = emu_synchronize,
@@ -241,16 +249,17 @@ apq_status apq__emu_open(const char *arch, apq__device **out, apq_error *error) 
   emu->base.ops = &emu_ops;
   emu->base.target = target;
   apq__emu_math_init(&emu->math);
+  apq__emu_wgmma_math_init(&emu->math);
   apq__emu_shared_words(&emu->words);
   apq__emu_copy_words(&emu->words);
   apq__emu_global_words(&emu->words);
   apq__emu_warp_words(&emu->words);
-  size_t shared = (size_t)target.smem_per_block;
-  emu->shared = apq__calloc(1, shared);
-  emu->cells = apq__calloc(shared / 4, sizeof *emu->cells);
-  status = emu->shared && emu->cells
-               ? read_seed(emu, error)
-               : apq__fail(error, APQ_OUT_OF_MEMORY, "device", "no memory for shared memory");
+  apq__emu_barrier_words(&emu->words);
+  apq__emu_mbarrier_words(&emu->words);
+  apq__emu_bulk_words(&emu->words);
+  apq__emu_store_words(&emu->words);
+  apq__emu_wgmma_words(&emu->words);
+  status = read_seed(emu, error);
   if (status != APQ_OK)
     emu_close(&emu->base);
   else

@@ -1,5 +1,7 @@
 #include "emu_impl.h"
 
+#include <string.h>
+
 #include "alloc.h"
 
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -33,6 +35,15 @@ check(apq__emu *emu, int line, const void *pointer, size_t size, const char *dee
   return look_up(emu, line, address, size, deed);
 }
 
+/* An access of any size by an asynchronous copy. */
+static apq__emu_allocation *check_span(apq__emu *emu, int line, const void *pointer, size_t size,
+                                       const char *deed) {
+  char text[200];
+  if (apq__emu_explain(&emu->memory, (uintptr_t)pointer, size, text))
+    apq__emu_fault(emu, line, "global %s of %zu bytes %s", deed, size, text);
+  return apq__emu_find(&emu->memory, (uintptr_t)pointer);
+}
+
 static _Noreturn void report_writer(apq__emu *emu, int line, const apq__emu_interval *writer,
                                     size_t offset, const char *why) {
   uint32_t x = (uint32_t)emu->words.grid[0], y = (uint32_t)emu->words.grid[1];
@@ -47,9 +58,23 @@ typedef enum load_kind { PLAIN, COHERENT } load_kind;
 
 /* Whether the running thread comes after what `thread` of its block did at this time. */
 static int is_after(const apq__emu *emu, int thread, uint64_t clock) {
-  int self = emu->words.thread;
-  return thread == self || clock < emu->block_since ||
-         (thread / APQ__EMU_LANES == self / APQ__EMU_LANES && clock < emu->warp_since);
+  const apq__emu_view view = apq__emu_view_now(emu);
+  return apq__emu_is_after(emu, &view, emu->block->rank, thread, clock);
+}
+
+/* Before grid_wait, a dependent launch may find the launches before it at work. */
+static __attribute__((noinline)) void check_dependent(apq__emu *emu, int line,
+                                                      const apq__emu_allocation *at,
+                                                      uintptr_t address, size_t size) {
+  size_t offset = address - at->base;
+  for (size_t i = offset / 4; at->writes && i <= (offset + size - 1) / 4; i++) {
+    uint64_t launch = at->writes[i] >> 32;
+    if (launch >= emu->memory.chain && launch < emu->memory.launch)
+      apq__emu_fault(emu, line,
+                     "global read at offset %zu of an allocation, before grid_wait in a dependent "
+                     "launch: a launch before may still write it",
+                     4 * i);
+  }
 }
 
 /* A plain load may be served by a cache that does not see writes of the same launch.  A coherent
@@ -64,10 +89,10 @@ static __attribute__((noinline)) void check_writes(apq__emu *emu, int line,
     const apq__emu_interval *writer = &emu->memory.intervals[(uint32_t)at->writes[i]];
     if (kind == PLAIN)
       report_writer(emu, line, writer, 4 * i, ": only a volatile load is sure to see it");
-    if (writer == emu->memory.intervals || writer->block == emu->block) continue;
+    if (writer == emu->memory.intervals || writer->block == emu->block->index) continue;
     if (!writer->published)
       report_writer(emu, line, writer, 4 * i, ", with no threadfence, barrier and atomic after it");
-    if (!emu->atomic_at || !is_after(emu, emu->atomic_thread, emu->atomic_at))
+    if (!emu->block->atomic_at || !is_after(emu, emu->block->atomic_thread, emu->block->atomic_at))
       report_writer(emu, line, writer, 4 * i,
                     ", with no atomic and barrier of this block before it");
   }
@@ -91,7 +116,7 @@ static uint32_t current_interval(apq__emu *emu, int line) {
   }
   thread->interval = memory->interval_count++;
   memory->intervals[thread->interval] = (apq__emu_interval){
-      .written_at = emu->clock, .block = emu->block, .thread = (uint16_t)thread->index};
+      .written_at = emu->clock, .block = emu->block->index, .thread = (uint16_t)thread->index};
   return thread->interval;
 }
 
@@ -109,11 +134,38 @@ static void note_write(apq__emu *emu, int line, apq__emu_allocation *at, uintptr
 static inline void check_load(apq__emu *emu, int line, const void *pointer, size_t size,
                               load_kind kind) {
   const apq__emu_allocation *at = check(emu, line, pointer, size, "read");
+  if (UNLIKELY(emu->is_dependent) && !emu->current->grid_waited)
+    check_dependent(emu, line, at, (uintptr_t)pointer, size);
   if (at->writes) check_writes(emu, line, at, (uintptr_t)pointer, size, kind);
 }
 
 void apq__emu_check_source(apq__emu *emu, int line, const void *pointer) {
   check_load(emu, line, pointer, 16, COHERENT);
+}
+
+void apq__emu_check_bulk_source(apq__emu *emu, int line, const void *pointer, size_t size) {
+  const apq__emu_allocation *at = check_span(emu, line, pointer, size, "read");
+  if (emu->is_dependent && !emu->current->grid_waited)
+    check_dependent(emu, line, at, (uintptr_t)pointer, size);
+  if (at->writes) check_writes(emu, line, at, (uintptr_t)pointer, size, PLAIN);
+}
+
+/* A store of the running thread; in a dependent launch after grid_wait, as a launch before may
+ * still read there. */
+static inline void check_store(apq__emu *emu, int line) {
+  if (UNLIKELY(emu->is_dependent) && !emu->current->grid_waited)
+    apq__emu_fault(emu, line, "global write before grid_wait in a dependent launch");
+}
+
+void apq__emu_check_target(apq__emu *emu, int line, const void *pointer, size_t size) {
+  check_span(emu, line, pointer, size, "write");
+  check_store(emu, line);
+}
+
+void apq__emu_write_target(apq__emu *emu, int line, void *pointer, const void *bytes, size_t size) {
+  apq__emu_allocation *at = check_span(emu, line, pointer, size, "write");
+  note_write(emu, line, at, (uintptr_t)pointer, size, current_interval(emu, line));
+  memcpy(pointer, bytes, size);
 }
 
 #define LOAD(name, type)                                                                           \
@@ -125,6 +177,7 @@ void apq__emu_check_source(apq__emu *emu, int line, const void *pointer) {
   static void name(apq_emu *words, int line, void *pointer, type v) {                              \
     apq__emu *emu = apq__emu_of(words);                                                            \
     apq__emu_allocation *at = check(emu, line, pointer, sizeof v, "write");                        \
+    check_store(emu, line);                                                                        \
     uint32_t interval = current_interval(emu, line);                                               \
     note_write(emu, line, at, (uintptr_t)pointer, sizeof v, interval);                             \
     *(type *)pointer = v;                                                                          \
@@ -153,6 +206,7 @@ static void publish(apq__emu *emu) {
   apq__emu_memory *memory = &emu->memory;
   for (uint32_t i = emu->first_interval; i < memory->interval_count; i++) {
     apq__emu_interval *at = &memory->intervals[i];
+    if (at->block != emu->block->index) continue;
     if ((at->fenced_at && is_after(emu, at->thread, at->fenced_at)) ||
         (at->covered_at && is_after(emu, at->covered_by, at->covered_at)))
       at->published = 1;
@@ -162,11 +216,12 @@ static void publish(apq__emu *emu) {
 static apq_u32 atomic_increment(apq_emu *words, int line, unsigned *pointer) {
   apq__emu *emu = apq__emu_of(words);
   apq__emu_allocation *at = check(emu, line, pointer, sizeof *pointer, "atomic increment");
+  check_store(emu, line);
   note_write(emu, line, at, (uintptr_t)pointer, sizeof *pointer, 0);
   publish(emu);
-  if (!emu->atomic_at) {
-    emu->atomic_at = emu->clock;
-    emu->atomic_thread = words->thread;
+  if (!emu->block->atomic_at) {
+    emu->block->atomic_at = emu->clock;
+    emu->block->atomic_thread = words->thread;
   }
   return (*pointer)++;
 }
@@ -180,7 +235,8 @@ static void threadfence(apq_emu *words, int line) {
   apq__emu_thread *self = emu->current;
   for (uint32_t i = emu->first_interval; i < memory->interval_count; i++) {
     apq__emu_interval *at = &memory->intervals[i];
-    if (at->published || at->thread == self->index || !is_after(emu, at->thread, at->written_at))
+    if (at->block != emu->block->index || at->published || at->thread == self->index ||
+        !is_after(emu, at->thread, at->written_at))
       continue;
     at->covered_at = emu->clock;
     at->covered_by = (uint16_t)self->index;

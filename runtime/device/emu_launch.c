@@ -22,6 +22,30 @@ void apq__emu_fault(apq__emu *emu, int line, const char *format, ...) {
   apq__fiber_leave(&emu->home);
 }
 
+void apq__emu_blame(apq__emu *emu, const apq__emu_block *block, int thread) {
+  for (int i = 0; i < 3; i++) emu->words.block[i] = block->position[i];
+  emu->words.thread = thread;
+}
+
+/* Clusters and dependent launches came with sm_90. */
+static apq_status check_attributes(const apq__emu *emu, const apq__launch *launch,
+                                   apq_error *error) {
+  const char *name = launch->kernel->name;
+  if ((launch->cluster > 1 || launch->dependent) && emu->base.target.cc < 90)
+    return apq__fail(error, APQ_INFEASIBLE, "device",
+                     "%s: %s has neither clusters nor dependent launches", name,
+                     emu->base.target.name);
+  if (launch->cluster > APQ__EMU_CLUSTER)
+    return apq__fail(error, APQ_KERNEL_FAULT, "device",
+                     "%s: a cluster of %u blocks; at most %d are possible", name, launch->cluster,
+                     APQ__EMU_CLUSTER);
+  if (launch->cluster > 1 && launch->grid[0] % launch->cluster)
+    return apq__fail(error, APQ_KERNEL_FAULT, "device",
+                     "%s: a grid of %u blocks along x is not made of clusters of %u", name,
+                     launch->grid[0], launch->cluster);
+  return APQ_OK;
+}
+
 static apq_status check_limits(const apq__emu *emu, const apq__launch *launch, apq_error *error) {
   const apq__kernel *kernel = launch->kernel;
   const unsigned *grid = launch->grid;
@@ -43,15 +67,7 @@ static apq_status check_limits(const apq__emu *emu, const apq__launch *launch, a
   if (launch->args_size != kernel->code->args_size)
     return apq__fail(error, APQ_KERNEL_FAULT, "device", "%s: %zu bytes of arguments instead of %u",
                      name, launch->args_size, kernel->code->args_size);
-  return APQ_OK;
-}
-
-static apq_status ready_fibers(apq__emu *emu, int count, apq_error *error) {
-  if (emu->pool.count >= count) return APQ_OK;
-  int grown = 2 * emu->pool.count > count ? 2 * emu->pool.count : count;
-  apq__fiber_pool_destroy(&emu->pool);
-  return apq__fiber_pool_create(&emu->pool, grown < APQ__EMU_THREADS ? grown : APQ__EMU_THREADS,
-                                error);
+  return check_attributes(emu, launch, error);
 }
 
 static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) {
@@ -63,39 +79,39 @@ static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) {
   return a;
 }
 
-/* Every block once, from a random one on in steps that share no divisor with their number. */
-static void run_blocks(apq__emu *emu, const unsigned grid[3]) {
-  uint64_t count = (uint64_t)grid[0] * grid[1] * grid[2];
-  uint64_t block = apq__random(&emu->random) % count;
+/* Every cluster once, from a random one on in steps that share no divisor with their number. */
+static void run_clusters(apq__emu *emu, const unsigned grid[3]) {
+  uint64_t count = (uint64_t)grid[0] * grid[1] * grid[2] / (unsigned)emu->cluster;
+  uint64_t cluster = apq__random(&emu->random) % count;
   uint64_t step = 1 + apq__random(&emu->random) % count;
   while (greatest_common_divisor(step, count) != 1) step++;
   for (uint64_t i = 0; i < count && !emu->faulted; i++) {
-    emu->block = (uint32_t)block;
-    emu->words.block[0] = (int)(block % grid[0]);
-    emu->words.block[1] = (int)(block / grid[0] % grid[1]);
-    emu->words.block[2] = (int)(block / grid[0] / grid[1]);
-    apq__emu_run_block(emu);
-    block = (block + step) % count;
+    apq__emu_run_cluster(emu, (uint32_t)cluster * (uint32_t)emu->cluster);
+    cluster = (cluster + step) % count;
   }
 }
 
 apq_status apq__emu_launch(apq__emu *emu, const apq__launch *launch, apq_error *error) {
   apq_status status = check_limits(emu, launch, error);
-  if (status == APQ_OK) status = ready_fibers(emu, (int)launch->threads, error);
-  if (status == APQ_OK) status = apq__emu_ready_memory(emu, error);
-  if (status == APQ_OK) status = apq__fiber_adopt(&emu->home, error);
   if (status != APQ_OK) return status;
   emu->kernel = launch->kernel;
   emu->args = launch->args;
   emu->thread_count = (int)launch->threads;
   emu->warp_count = (emu->thread_count + APQ__EMU_LANES - 1) / APQ__EMU_LANES;
   emu->shared_size = (int)launch->smem_bytes;
+  emu->cluster = launch->cluster > 1 ? (int)launch->cluster : 1;
+  emu->is_dependent = launch->dependent;
   for (int i = 0; i < 3; i++) emu->words.grid[i] = (int)launch->grid[i];
+  status = apq__emu_ready_blocks(emu, error);
+  if (status == APQ_OK) status = apq__emu_ready_memory(emu, error);
+  if (status == APQ_OK) status = apq__fiber_adopt(&emu->home, error);
+  if (status != APQ_OK) return status;
+  apq__emu_order_start(emu);
   emu->faulted = 0;
   if (!emu->seed_fixed) emu->seed++;
   emu->random = emu->seed;
   apq__emu_draw_orders(emu);
-  run_blocks(emu, launch->grid);
+  run_clusters(emu, launch->grid);
   apq__fiber_release(&emu->home);
   if (emu->faulted) return apq__fail(error, APQ_KERNEL_FAULT, "device", "%s", emu->report);
   return apq__emu_check_red_zones(emu, error);

@@ -167,6 +167,7 @@ apq__emu_allocation *apq__emu_find(apq__emu_memory *memory, uintptr_t address) {
 apq_status apq__emu_ready_memory(apq__emu *emu, apq_error *error) {
   apq__emu_memory *memory = &emu->memory;
   memory->launch++;
+  if (!emu->is_dependent || !memory->chain) memory->chain = memory->launch;
   forget_hot(memory);
   if (!memory->intervals) {
     memory->interval_capacity = 1024;

@@ -32,10 +32,13 @@ B1_TILE(xor_popcnt, __attribute__((target("popcnt"))), 1)
 #endif
 
 void apq__emu_math_init(apq__emu_math *math) {
-  *math = (apq__emu_math){and_plain, xor_plain};
+  math->b1_and = and_plain;
+  math->b1_xor = xor_plain;
 #ifdef __x86_64__
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("popcnt")) *math = (apq__emu_math){and_popcnt, xor_popcnt};
+  if (!__builtin_cpu_supports("popcnt")) return;
+  math->b1_and = and_popcnt;
+  math->b1_xor = xor_popcnt;
 #endif
 }
 

@@ -68,6 +68,7 @@ static apq_status execute(apq__emu *emu, const apq__emu_node *node, apq_error *e
   if (!node->is_fill) return apq__emu_launch(emu, &node->launch, error);
   apq_status status = apq__emu_check_range(emu, node->pointer, node->size, "fill", error);
   if (status == APQ_OK && node->size) memset(node->pointer, node->byte, node->size);
+  emu->memory.chain = 0; /* a fill waits for what was launched before, and the next launch for it */
   return status;
 }
 

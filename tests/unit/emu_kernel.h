@@ -25,8 +25,15 @@ typedef struct test_args {
   int i[4];
 } test_args;
 
+/* The same and two tensor maps. */
+typedef struct test_bulk_args {
+  apq_tensor_map map[2];
+  test_args plain;
+} test_bulk_args;
+
 static const char test_args_text[] =
-    "typedef struct test_args { void *p[4]; int i[4]; } test_args;\n";
+    "typedef struct test_args { void *p[4]; int i[4]; } test_args;\n"
+    "typedef struct test_bulk_args { apq_tensor_map map[2]; test_args plain; } test_bulk_args;\n";
 
 extern const apq__embedded apq__embedded_templates[];
 
@@ -41,13 +48,18 @@ static inline void check_ok(apq_status status, apq_error *error) {
     fail_msg("%s: %s\n%s", apq_status_name(status), error->message, error->log ? error->log : "");
 }
 
+static inline const char *test_embedded(const char *name) {
+  const apq__embedded *row = apq__embedded_templates;
+  while (row->name && strcmp(row->name, name) != 0) row++;
+  assert_non_null(row->name);
+  return row->text;
+}
+
 /* The whole text; line 1 of `body` is line 1 of the reports. */
 static inline char *test_source(int cc, const char *body) {
-  const apq__embedded *prelude = apq__embedded_templates;
-  while (prelude->name && strcmp(prelude->name, "prelude_emu.h") != 0) prelude++;
-  assert_non_null(prelude->name);
-  return apq__format("#define APQ_CC %d\n#define APQ_EMULATED 1\n%s\n%s\n#line 1\n%s\n", cc,
-                     prelude->text, test_args_text, body);
+  return apq__format("#define APQ_CC %d\n#define APQ_EMULATED 1\n%s\n%s\n%s\n#line 1\n%s\n", cc,
+                     test_embedded("kernel_abi.h"), test_embedded("prelude_emu.h"), test_args_text,
+                     body);
 }
 
 static inline void test_compile(const char *arch, const char *body, apq__object *object) {
@@ -95,6 +107,20 @@ static inline apq_status test_launch(test_kernel *test, unsigned blocks, unsigne
                               .smem_bytes = (unsigned)smem,
                               .args = args,
                               .args_size = sizeof *args};
+  return test->device->ops->launch(test->device, &launch, NULL, error);
+}
+
+/* In clusters of `cluster` blocks, with tensor maps. */
+static inline apq_status test_launch_bulk(test_kernel *test, unsigned blocks, unsigned cluster,
+                                          unsigned threads, size_t smem, const test_bulk_args *args,
+                                          apq_error *error) {
+  const apq__launch launch = {.kernel = test->kernel,
+                              .grid = {blocks, 1, 1},
+                              .threads = threads,
+                              .smem_bytes = (unsigned)smem,
+                              .args = args,
+                              .args_size = sizeof *args,
+                              .cluster = cluster};
   return test->device->ops->launch(test->device, &launch, NULL, error);
 }
 

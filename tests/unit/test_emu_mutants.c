@@ -53,9 +53,8 @@ static void open_product(product *at, const char *text) {
   check_ok(apq__config_limits(&at->config, &problem, &at->device->target, &at->shape, &error),
            &error);
   check_ok(apq__generate(&at->config, &at->device->target, &at->source, &error), &error);
-  const apq__family *family = apq__family_find(apq__config_get(&at->config, "family"));
-  size_t a_bytes = (size_t)(apq__family_wants_bytes(family) ? M * apq__byte_row_bytes(K)
-                                                            : apq__planes_bytes(M, K, q));
+  size_t a_bytes = (size_t)(apq__config_wants_bytes(&at->config) ? M * apq__byte_row_bytes(K)
+                                                                 : apq__planes_bytes(M, K, q));
   at->args = (apq_gemm_args){
       .w = zeros(at->device, (size_t)apq__planes_bytes(N, K, p)),
       .a = zeros(at->device, a_bytes),
@@ -106,8 +105,11 @@ static apq_status launch_source(product *at, const char *source, apq_error *erro
 /* Takes out each occurrence of `word` in turn.  Returns how many were missed. */
 static int count_missed(product *at, const char *word) {
   int missed = 0;
-  const char *first = strstr(at->source, "APQ_KERNEL_ABI_H");
-  for (char *found = strstr(first, word); found; found = strstr(found + 1, word)) {
+  const char *first =
+      strstr(at->source, "APQ_WORD apq_u32 apq_floats_to_bf16s("); /* prelude's end */
+  assert_non_null(first);
+  for (char *found = (char *)(uintptr_t)strstr(first, word); found;
+       found = strstr(found + 1, word)) {
     apq_error error = APQ_ERROR_INIT;
     size_t length = strcspn(found, ";");
     char saved[64];

@@ -33,6 +33,7 @@ static void no_word_is_missing(void **state) {
   for (const char *at = strstr(cuda, " apq_"); at; at = strstr(at + 1, " apq_")) {
     size_t length = strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789_");
     if (at[1 + length] != '(') continue;
+    if (strncmp(at, " apq_shared_address(", length + 2) == 0) continue; /* the prelude's own */
     char *call = apq__strndup(at, length + 2);
     if (!call || !strstr(emu, call)) fail_msg("prelude_emu.h lacks '%s'", call ? call : "?");
     apq__free(call);

@@ -26,8 +26,8 @@ static apq__config config_of(const char *text) {
 
 static void every_family_declares_its_knobs(void **state) {
   (void)state;
-  const char *names[] = {"bmma", "imma", "pack"};
-  for (size_t i = 0; i < 3; i++) {
+  const char *names[] = {"bmma", "imma", "decode", "pack"};
+  for (size_t i = 0; i < 4; i++) {
     const apq__family *family = apq__family_find(names[i]);
     assert_non_null(family);
     int count = 0;
@@ -45,8 +45,12 @@ static void every_family_declares_its_knobs(void **state) {
     assert_string_not_equal(apq__family_hash(family, 0), apq__family_hash(family, 1));
   }
   assert_null(apq__family_find("nosuch"));
-  assert_int_equal(apq__family_wants_bytes(apq__family_find("imma")), 1);
-  assert_int_equal(apq__family_wants_bytes(apq__family_find("bmma")), 0);
+  apq__config bytes = config_of("family=imma"), planes = config_of("family=bmma");
+  apq__config either[] = {config_of("family=decode,core=u8"), config_of("family=decode,core=b1")};
+  assert_int_equal(apq__config_wants_bytes(&bytes), 1);
+  assert_int_equal(apq__config_wants_bytes(&planes), 0);
+  assert_int_equal(apq__config_wants_bytes(&either[0]), 1);
+  assert_int_equal(apq__config_wants_bytes(&either[1]), 0);
   assert_int_equal(apq__family_is_product(apq__family_find("pack")), 0);
 }
 

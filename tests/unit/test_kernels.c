@@ -31,9 +31,10 @@ static void verify(apq__device *device, const apq__config *config) {
   apq__free(cache);
 }
 
-/* Returns how many pairs the kind has no config for. */
-static int sweep(const sweep_kind *kind, const char *device_name, int step) {
+/* Returns how many pairs the kind has no config for.  `sm_count` 0: as the device has them. */
+static int sweep_on(const sweep_kind *kind, const char *device_name, int sm_count, int step) {
   apq__device *device = open_device(device_name);
+  if (sm_count) device->target.sm_count = sm_count;
   int missing = 0;
   for (int pair = 0; pair < 64; pair += step) {
     apq__config config;
@@ -44,6 +45,10 @@ static int sweep(const sweep_kind *kind, const char *device_name, int step) {
   }
   apq__device_close(device);
   return missing;
+}
+
+static int sweep(const sweep_kind *kind, const char *device_name, int step) {
+  return sweep_on(kind, device_name, 0, step);
 }
 
 static void planes_side_by_side(void **state) {
@@ -64,11 +69,20 @@ static void planes_unpacked_to_bytes(void **state) {
   (void)state;
   assert_int_equal(sweep(&sweep_kinds[3], "emu:sm_90a", 1), 0);
 }
+/* Two SMs, so that persistent blocks walk over several tiles. */
+static void weights_streamed_into_bit_products(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[4], "emu:sm_90a", 2, 1), 0);
+}
+static void weights_streamed_and_unpacked_to_bytes(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[5], "emu:sm_90a", 2, 1), 0);
+}
 static void groups_have_their_own_scales(void **state) {
   (void)state;
-  assert_int_equal(sweep(&sweep_kinds[4], "emu:sm_90a", 3), 0);
+  assert_int_equal(sweep(&sweep_kinds[6], "emu:sm_90a", 3), 0);
   /* Totals of the groups beside the products of all planes: past about 25 no tile has room. */
-  assert_in_range(sweep(&sweep_kinds[5], "emu:sm_80", 5), 0, 6);
+  assert_in_range(sweep(&sweep_kinds[7], "emu:sm_80", 5), 0, 6);
 }
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
@@ -97,6 +111,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(horner_over_planes),
       cmocka_unit_test(planes_recombined_in_shared_memory),
       cmocka_unit_test(planes_unpacked_to_bytes),
+      cmocka_unit_test(weights_streamed_into_bit_products),
+      cmocka_unit_test(weights_streamed_and_unpacked_to_bytes),
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),

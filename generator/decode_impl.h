@@ -1,0 +1,28 @@
+/* The knobs of family decode, and what follows from them; private to generator/. */
+#ifndef APQ_DECODE_IMPL_H
+#define APQ_DECODE_IMPL_H
+
+#include "generator.h"
+
+/* Mirrors the #defines of templates/decode.cu and decode_core.cu. */
+typedef struct apq__decode_knobs {
+  int p, q, tile_m, tiles, warps_n, warps_k, depth, stages, persist, min_blocks;
+  int is_bytes, is_horner, is_stream, is_keep, is_shared, is_pdl;
+  int threads, rows, results;
+  int fragments;       /* of eight columns */
+  int a_chunks;        /* 16-byte chunks of activations a lane needs for a slab of a fragment */
+  int load_k;          /* k of one load of all warps */
+  int fixed_smem;      /* bytes before the panel */
+  int panel_slab;      /* bytes of the panel for a slab of 512 k; 0 without */
+  int item_registers;  /* of one load */
+  int other_registers; /* sums, kept activations, codes, addresses */
+} apq__decode_knobs;
+
+apq__decode_knobs apq__decode_read(const apq__config *config);
+
+apq_status apq__decode_limits(const apq__config *config, const apq__problem *problem,
+                              const apq__target *target, apq__shape *shape, apq_error *error);
+double apq__decode_cost(const apq__config *config, const apq__problem *problem,
+                        const apq__target *target, const apq__shape *shape);
+
+#endif

@@ -1,0 +1,143 @@
+#include "decode_impl.h"
+
+#include "family_impl.h"
+
+apq__decode_knobs apq__decode_read(const apq__config *config) {
+  apq__decode_knobs d = {0};
+  d.p = apq__config_int(config, "p", 1);
+  d.q = apq__config_int(config, "q", 1);
+  d.tile_m = apq__config_int(config, "tile_m", 1);
+  d.tiles = apq__config_int(config, "tiles", 1);
+  d.warps_n = apq__config_int(config, "warps_n", 1);
+  d.warps_k = apq__config_int(config, "warps_k", 1);
+  d.depth = apq__config_int(config, "depth", 1);
+  d.stages = apq__config_int(config, "stages", 1);
+  d.persist = apq__config_int(config, "persist", 0);
+  d.min_blocks = apq__config_int(config, "min_blocks", 1);
+  d.is_bytes = apq__config_is(config, "core", "u8");
+  d.is_horner = apq__config_is(config, "schedule", "horner");
+  d.is_stream = apq__config_is(config, "operand", "stream");
+  d.is_keep = apq__config_is(config, "operand", "keep");
+  d.is_shared = apq__config_is(config, "operand", "shared");
+  d.is_pdl = apq__config_int(config, "pdl", 0);
+  d.threads = 32 * d.warps_n * d.warps_k;
+  d.rows = 16 * d.tiles * d.warps_n;
+  d.results = d.tile_m * d.rows;
+  int columns = d.is_bytes ? 1 : d.q <= 2 ? d.q : d.q <= 4 ? 4 : 8;
+  d.fragments = apq__ceil_div(d.tile_m * columns, 8);
+  d.a_chunks = d.is_bytes ? 8 : 1;
+  d.load_k = 512 * d.warps_k * d.depth;
+  d.fixed_smem = 16 * d.tile_m + 2 * 4 * d.warps_k * d.results;
+  d.panel_slab = d.is_shared ? d.fragments * d.a_chunks * 512 : 0;
+  int activations = 4 * d.depth * d.fragments * d.a_chunks;
+  d.item_registers = 8 * d.depth * d.tiles * d.p + (d.is_stream ? activations : 0);
+  int planes = d.is_bytes || d.is_horner ? 1 : d.p;
+  int codes = d.is_bytes ? 8 * d.tiles * (d.p > 4 ? 8 : 4) : 0;
+  d.other_registers =
+      4 * d.tiles * d.fragments * planes + codes + (d.is_keep ? activations : 0) + 26;
+  return d;
+}
+
+/* Loads of one block's tile. */
+static int count_steps(const apq__decode_knobs *d, const apq__problem *problem) {
+  return apq__ceil_div(apq__ceil_div(problem->k, 128) * 128, d->load_k);
+}
+
+apq_status apq__decode_limits(const apq__config *config, const apq__problem *problem,
+                              const apq__target *target, apq__shape *shape, apq_error *error) {
+  enum { GRID_MAX = 65535 };
+  apq__decode_knobs d = apq__decode_read(config);
+  long long panel = problem ? (long long)d.panel_slab * apq__ceil_div(problem->k, 512) : 0;
+  long long smem = d.fixed_smem + panel;
+  /* Unpacked codes take the place of their planes. */
+  int registers = d.stages * d.item_registers + d.other_registers;
+  const apq__refusal rows[] = {
+      {!d.is_bytes && target->cc < 80, "no b1 AND before sm_80: use core=u8"},
+      {d.is_pdl && target->cc < 90, "no dependent launches before sm_90"},
+      {d.is_bytes && d.is_horner, "schedule=horner is for core=b1"},
+      {d.threads > 1024, "more than 1024 threads a block"},
+      {d.tiles > 2 * d.warps_k, "too few threads to finish the rows of a tile"},
+      {smem > target->smem_per_block, "too much shared memory for a block"},
+      {d.min_blocks * (smem + 1024) > target->smem_per_sm,
+       "min_blocks do not fit the shared memory of an SM"},
+      {d.min_blocks * d.threads > target->threads_per_sm,
+       "min_blocks do not fit the threads of an SM"},
+      {registers > 255, "too many registers a thread"},
+      {(long long)registers * d.threads * d.min_blocks > target->regs_per_sm,
+       "too many registers for an SM"},
+      {problem && d.is_keep && problem->k > d.load_k,
+       "operand=keep needs one load to hold all of k"},
+      {problem && apq__ceil_div(problem->m, d.tile_m) > GRID_MAX, "more tiles than a grid has"},
+      {problem && (problem->p != d.p || problem->q != d.q), "the problem has other bits"},
+      {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
+       "the problem has another output type"},
+  };
+  apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
+  if (status) return status;
+  *shape = (apq__shape){.threads = (unsigned)d.threads,
+                        .smem_bytes = (unsigned)smem,
+                        .registers = registers,
+                        .tile_m = d.tile_m,
+                        .tile_n = d.rows,
+                        .tile_k = d.load_k,
+                        .dependent = d.is_pdl};
+  if (!problem) return APQ_OK;
+  int tiles = apq__ceil_div(problem->n, d.rows), most = d.persist * target->sm_count;
+  shape->grid[0] = (unsigned)(d.persist && most < tiles ? most : tiles);
+  shape->grid[1] = (unsigned)apq__ceil_div(problem->m, d.tile_m);
+  shape->grid[2] = 1;
+  return APQ_OK;
+}
+
+static double at_least(double a, double b) {
+  return a > b ? a : b;
+}
+static double at_most(double a, double b) {
+  return a < b ? a : b;
+}
+
+/* Instructions of 32 bits that unpacking 32 codes of p bits takes (decode_core.cu, absent planes
+ * folded away). */
+static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
+
+/* Bound by the weights' way from device memory, by what is in flight of them, by the activations'
+ * way from L2, or by the products.  Constants are fitted to an H200 (docs/performance.md). */
+double apq__decode_cost(const apq__config *config, const apq__problem *problem,
+                        const apq__target *target, const apq__shape *shape) {
+  apq__decode_knobs d = apq__decode_read(config);
+  double launch = d.is_pdl ? 1.0e-6 : 1.4e-6;
+  const double latency = 0.9e-6; /* first load to last result of a block that is alone */
+  double passes = shape->grid[1];
+  double tiles = apq__ceil_div(problem->n, d.rows);
+  double steps = count_steps(&d, problem);
+  double resident =
+      at_most(target->smem_per_sm / (shape->smem_bytes + 1024.0),
+              target->regs_per_sm / ((double)at_least(shape->registers, 32) * shape->threads));
+  resident = at_most(resident, (double)target->threads_per_sm / shape->threads);
+  resident = at_least(1, (double)(long long)at_most(resident, target->blocks_per_sm));
+  double here = at_most(resident * target->sm_count, shape->grid[0] * passes);
+
+  double weights = (double)problem->n * problem->k / 8 * d.p;
+  double result = (double)problem->m * problem->n * (double)apq__dtype_bytes(problem->out);
+  /* Loads past k are not made, but their slots pass empty. */
+  double fill = problem->k / (steps * d.load_k);
+  double in_flight = here * d.threads * d.stages * d.depth * d.tiles * d.p * 2 * 16.0 * fill;
+  double rate = at_most(target->dram_bytes_per_s, in_flight / latency);
+  double blocks_in_turn = tiles * passes / here;
+  double turns = blocks_in_turn > 1 ? 0.25e-6 * (blocks_in_turn - 1) / at_most(resident, 4) : 0;
+  double dram = latency * 0.6 + (weights + result) / rate + turns;
+
+  double a_bytes = (double)d.fragments * 8 * d.a_chunks * problem->k / 8;
+  double fetches = d.is_shared || d.is_keep ? shape->grid[0] * passes : tiles * passes;
+  double repeat = d.is_shared ? 1 : d.warps_n;
+  double l2 = (fetches * repeat * a_bytes + passes * weights) / target->l2_bytes_per_s;
+
+  double macs = tiles * passes * d.rows * problem->k * (d.fragments * 8.0) * (d.is_bytes ? 1 : d.p);
+  double tensor_rate = d.is_bytes ? target->u8_macs : target->b1_and_macs;
+  if (tensor_rate <= 0) tensor_rate = 800;
+  double issued = macs / (d.is_bytes ? 4096 : 32768) * (d.is_horner && !d.is_bytes ? 4 : 2) * 32;
+  if (d.is_bytes) issued += tiles * passes * d.rows * problem->k / 32 * unpack_operations[d.p];
+  double products =
+      at_least(macs / tensor_rate, issued / 128) / (target->sm_count * target->clock_hz);
+  return launch + at_least(dram, at_least(l2, products)) + 0.3 * at_most(l2, products);
+}

@@ -1,0 +1,128 @@
+#include <string.h>
+
+#include "family_impl.h"
+#include "status.h"
+
+apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
+  apq__wgmma_knobs g = {0};
+  apq_dtype out = APQ_DTYPE_F32;
+  const char *name = apq__config_get(config, "out");
+  if (name) (void)apq__dtype_parse(name, &out);
+  g.out_bytes = (int)apq__dtype_bytes(out);
+  g.p = apq__config_int(config, "p", 1);
+  g.q = apq__config_int(config, "q", 1);
+  g.tile_m = apq__config_int(config, "tile_m", 16);
+  g.tile_n = apq__config_int(config, "tile_n", 64);
+  g.tile_k = apq__config_int(config, "tile_k", 512);
+  g.stages = apq__config_int(config, "stages", 2);
+  g.w_stages = apq__config_int(config, "w_stages", 0);
+  g.consumers = apq__config_int(config, "consumers", 1);
+  g.stagger = apq__config_int(config, "stagger", 0);
+  g.cluster_m = apq__config_int(config, "cluster_m", 1);
+  g.cluster_n = apq__config_int(config, "cluster_n", 1);
+  g.split_k = apq__config_int(config, "split_k", 1);
+  g.raster = apq__config_int(config, "raster", 1);
+  g.is_pingpong = apq__config_is(config, "roles", "pingpong");
+  g.is_horner = apq__config_is(config, "schedule", "horner");
+  g.is_staged = apq__config_is(config, "store", "staged");
+  g.is_bytes = apq__config_is(config, "family", "igmma");
+  g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
+  g.x_tile = g.swap ? g.tile_n : g.tile_m;
+  g.y_tile = g.swap ? g.tile_m : g.tile_n;
+  int is_expanded = !g.is_bytes && !g.is_horner;
+  g.x_planes = !is_expanded ? 1 : g.swap ? g.p : g.q;
+  g.y_planes = !is_expanded ? 1 : g.swap ? g.q : g.p;
+  g.passes = g.is_horner ? g.p * g.q : 1;
+  g.sharers = g.is_pingpong ? 1 : g.consumers;
+  g.x_blocks = g.x_tile / 64 / g.sharers;
+  g.columns = g.y_planes * g.y_tile;
+  g.sums = g.x_blocks * g.x_planes * g.columns / 2;
+  g.slab = g.tile_k / 8;
+  g.threads = 128 * (1 + g.consumers);
+  if (g.is_bytes) {
+    g.stage_bytes = g.tile_m * 128;
+    g.w_slot_bytes = g.p * g.tile_n * g.slab;
+  } else {
+    g.stage_bytes = (g.x_planes * g.x_tile + g.columns) * g.slab;
+  }
+  g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes;
+  return g;
+}
+
+/* A buffer of results (templates/wgmma.cu). */
+static int buffer_bytes(const apq__wgmma_knobs *g) {
+  if (!g->is_staged) return 0;
+  if (g->swap) return (g->y_tile % 32 ? 16 : 32) * 64 * g->out_bytes;
+  int chunk = g->y_tile % 64 == 0 && g->out_bytes == 2 ? 64 : g->y_tile % 32 ? 16 : 32;
+  return 64 * chunk * g->out_bytes;
+}
+
+/* As templates/wgmma.cu lays it out. */
+static int shared_bytes(const apq__wgmma_knobs *g) {
+  int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4;
+  int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
+  return (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16 +
+         2 * g->consumers * buffer_bytes(g);
+}
+
+/* Sums, the operands in registers twice, and addresses, edges and loop state. */
+static int estimate_registers(const apq__wgmma_knobs *g) {
+  return g->sums + (g->is_bytes ? 32 * g->x_blocks + 8 : 0) +
+         (g->split_k > 1 && g->x_planes * g->y_planes > 1 ? g->x_blocks * g->y_tile / 2 : 0) + 30;
+}
+
+apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *problem,
+                             const apq__target *target, apq__shape *shape, apq_error *error) {
+  apq__wgmma_knobs g = apq__wgmma_read(config);
+  int smem = shared_bytes(&g), registers = estimate_registers(&g);
+  /* MULTIPLY_REGISTERS of templates/wgmma.cu. */
+  static const int registers_of[] = {0, 255, 232, 160};
+  int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
+  int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
+  const apq__refusal rows[] = {
+      {strcmp(target->arch, "sm_90a") != 0, "wgmma exists on sm_90a alone"},
+      {g.x_tile % (64 * g.sharers), "the warpgroups do not divide the 64-row side of the tile"},
+      {g.columns % 16 || g.columns > 256,
+       "the columns of an instruction are not a multiple of 16 up to 256"},
+      {g.tile_n % (8 * g.cluster_m) || g.tile_m % (8 * g.cluster_n),
+       "the cluster does not divide the tile into copies of whole groups of 8 rows"},
+      {g.is_pingpong && g.consumers != 2, "roles=pingpong needs two consumers"},
+      {g.is_pingpong && g.stagger, "roles=pingpong has no stagger"},
+      {g.stagger && g.consumers < 2, "stagger needs two consumers"},
+      {g.stagger * (g.consumers - 1) >= g.stages - 1,
+       "stagger leaves no slot of the ring between the warpgroups"},
+      {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
+      {registers > registers_of[g.consumers < 4 ? g.consumers : 3], "too many registers a thread"},
+      {smem > target->smem_per_block, "too much shared memory for a block"},
+      {problem && g.split_k > stages, "more splits than stages of k"},
+      {problem && (problem->p != g.p || problem->q != g.q), "the problem has other bits"},
+      {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
+       "the problem has another output type"},
+  };
+  apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
+  if (status) return status;
+  unsigned cluster = (unsigned)(g.cluster_m * g.cluster_n);
+  *shape = (apq__shape){.threads = (unsigned)g.threads,
+                        .smem_bytes = (unsigned)smem,
+                        .registers = registers,
+                        .cluster = cluster,
+                        .is_tma = 1,
+                        .w_box = {g.slab, w_slice, g.slab},
+                        .a_box = {g.is_bytes ? 128 : g.slab, a_slice, g.is_bytes ? 128 : g.slab}};
+  if (!problem) return APQ_OK;
+  long long m = apq__ceil_div(problem->m, g.tile_m * g.cluster_m);
+  long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;
+  if (units > 1 << 30)
+    return apq__fail(error, APQ_INFEASIBLE, "limits", "more tiles than a kernel counts");
+  /* One block an SM, each taking one unit after another. */
+  long long clusters = target->sm_count / (int)cluster;
+  shape->grid[0] = (unsigned)(units < clusters ? units : clusters) * cluster;
+  shape->grid[1] = shape->grid[2] = 1;
+  if (g.split_k > 1) {
+    size_t tiles = (size_t)(m * n) * cluster;
+    size_t partial = tiles * (size_t)(g.split_k * g.tile_m * g.tile_n) * 4;
+    shape->ticket_bytes = (tiles * (size_t)g.sharers * 4 + 255) / 256 * 256;
+    shape->workspace_bytes = partial + shape->ticket_bytes;
+  }
+  return APQ_OK;
+}

@@ -1,0 +1,511 @@
+#include "emu_impl.h"
+
+#include <string.h>
+
+#include "alloc.h"
+
+/* Matrix products of warpgroups.  Each lane leaves what it asks for and goes on; its sums are taken
+ * away from it meanwhile.  When a warp waits, it makes its 16 rows of the products that the wait
+ * covers.  The first of the four warps to do so reads the operands for all. */
+
+enum {
+  ROWS = 64,      /* of A */
+  WARP_ROWS = 16, /* of a warp */
+  ROW_BYTES = 32, /* of K that one instruction takes */
+  N_MAX = 256,
+  CHUNK = 16,
+};
+static const int poison = 0x5eedbad5;
+
+/* One instruction, as all warps of the group issue it. */
+typedef struct product {
+  int line, kind, n, accumulate, has_registers;
+  apq_u64 a, b;
+  int made; /* by so many warps */
+  int is_read;
+  uint32_t op;
+  apq__emu_needs needs;
+  uint8_t rows[ROWS][ROW_BYTES];
+  uint32_t columns[16 * N_MAX];
+} product;
+
+typedef struct apq__emu_group_products {
+  product **list; /* issued and not made by all; number `first` + i is at i */
+  int first, count, capacity;
+  product *spare[64];
+  int spare_count;
+} apq__emu_group_products;
+
+/* Sums that products are on their way to. */
+typedef struct sums {
+  int n, pending; /* products */
+  int *d[APQ__EMU_LANES];
+  int fences[APQ__EMU_LANES]; /* of each lane when they were last given back */
+  uint32_t at[WARP_ROWS * N_MAX];
+} sums;
+
+/* One instruction of a warp. */
+typedef struct request {
+  int group;    /* commit group */
+  int came;     /* lanes */
+  int is_first; /* of those pending on its sums */
+  sums *to;
+  apq__emu_view view; /* of the lane that came last */
+  uint32_t a[APQ__EMU_LANES][4];
+  const uint32_t *a_at[APQ__EMU_LANES];
+} request;
+
+typedef struct apq__emu_warp_products {
+  request *list; /* issued and not waited for; number `first` + i is at i */
+  int first, count, capacity;
+  sums **sums;
+  int sums_count, sums_capacity;
+} apq__emu_warp_products;
+
+static void *need_memory(apq__emu *emu, int line, void *memory) {
+  if (!memory) apq__emu_fault(emu, line, "no memory to emulate wgmma");
+  return memory;
+}
+
+/* ---- descriptors ---- */
+
+static int swizzle_of(apq_u64 desc) {
+  static const int widths[4] = {0, 128, 64, 32};
+  return widths[desc >> 62];
+}
+
+static apq_u64 wgmma_desc(apq_emu *words, int line, int at, int swizzle) {
+  apq__emu *emu = apq__emu_of(words);
+  if (swizzle != 32 && swizzle != 64 && swizzle != 128)
+    apq__emu_fault(emu, line, "wgmma_desc with swizzle %d: 32, 64 and 128 are followed", swizzle);
+  if (at < 0 || at >= emu->shared_size || at % (8 * swizzle))
+    apq__emu_fault(
+        emu, line,
+        "wgmma_desc of offset %d with swizzle %d: a multiple of %d inside the block's %d "
+        "bytes is wanted",
+        at, swizzle, 8 * swizzle, emu->shared_size);
+  apq_u64 code = swizzle == 128 ? 1 : swizzle == 64 ? 2 : 3;
+  return (apq_u64)at >> 4 | (apq_u64)1 << 16 | (apq_u64)(8 * swizzle >> 4) << 32 | code << 62;
+}
+
+static void check_desc(apq__emu *emu, int line, const char *name, apq_u64 desc, int rows) {
+  int swizzle = swizzle_of(desc), start = (int)(desc & 0x3fff) << 4;
+  int groups = (int)(desc >> 32 & 0x3fff) << 4;
+  if (!swizzle || (desc >> 49 & 7))
+    apq__emu_fault(emu, line, "wgmma: 0x%llx for %s is no descriptor of wgmma_desc", desc, name);
+  int inside = start % swizzle, end = start - inside + (rows / 8 - 1) * groups + 8 * swizzle;
+  if ((start - inside) % (8 * swizzle))
+    apq__emu_fault(
+        emu, line,
+        "wgmma: %s begins at offset %d, which is not a multiple of %d and a part of a row", name,
+        start, 8 * swizzle);
+  if (inside + ROW_BYTES > swizzle)
+    apq__emu_fault(emu, line,
+                   "wgmma: %s begins %d bytes into its rows of %d, which leaves less than %d", name,
+                   inside, swizzle, ROW_BYTES);
+  if (end > emu->shared_size)
+    apq__emu_fault(emu, line, "wgmma: %s at offset %d ends at %d, outside the block's %d bytes",
+                   name, start, end, emu->shared_size);
+}
+
+/* Reads the rows of an operand, in order. */
+static void read_operand(apq__emu *emu, const apq__emu_view *view, product *what, const char *name,
+                         apq_u64 desc, int rows, uint8_t (*out)[ROW_BYTES]) {
+  unsigned swizzle = (unsigned)swizzle_of(desc), start = (unsigned)(desc & 0x3fff) << 4;
+  unsigned groups = (unsigned)(desc >> 32 & 0x3fff) << 4;
+  int slot = view->thread / APQ__EMU_LANES / APQ__EMU_GROUP_WARPS;
+  apq__emu_block *block = emu->block;
+  for (int r = 0; r < rows; r++) {
+    unsigned row = start + (unsigned)r / 8 * groups + (unsigned)r % 8 * swizzle;
+    for (unsigned c = 0; c < ROW_BYTES; c += CHUNK) {
+      unsigned at = row + c;
+      at ^= (at >> 7 & (swizzle / CHUNK - 1)) * CHUNK;
+      apq__emu_gather_needs(emu, view, block, (apq__emu_deed){what->line, name, (int)at, CHUNK},
+                            what->op, slot, &what->needs);
+      memcpy(out[r] + c, block->shared + at, CHUNK);
+    }
+  }
+}
+
+/* ---- issue ---- */
+
+static void check_instruction(apq__emu *emu, int line, int n, apq_u64 a, apq_u64 b,
+                              int has_registers) {
+  int group = emu->current->warp->index / APQ__EMU_GROUP_WARPS;
+  if ((group + 1) * APQ__EMU_GROUP_WARPS * APQ__EMU_LANES > emu->thread_count)
+    apq__emu_fault(emu, line, "wgmma in a warpgroup of only %d threads",
+                   emu->thread_count - group * APQ__EMU_GROUP_WARPS * APQ__EMU_LANES);
+  if (n < 16 || n > N_MAX || n % 16)
+    apq__emu_fault(emu, line, "wgmma of %d columns: a multiple of 16 from 16 to 256 is wanted", n);
+  if (!has_registers) check_desc(emu, line, "A", a, ROWS);
+  check_desc(emu, line, "B", b, n);
+}
+
+static apq__emu_group *group_of(apq__emu *emu, const apq__emu_warp *warp) {
+  return &emu->block->groups[warp->index / APQ__EMU_GROUP_WARPS];
+}
+
+static product *add_product(apq__emu *emu, int line, apq__emu_group_products *all) {
+  if (all->count == all->capacity) {
+    int capacity = all->capacity ? 2 * all->capacity : 16;
+    all->list =
+        need_memory(emu, line, apq__realloc(all->list, (size_t)capacity * sizeof *all->list));
+    all->capacity = capacity;
+  }
+  product *added;
+  if (all->spare_count)
+    added = all->spare[--all->spare_count];
+  else
+    added = need_memory(emu, line, apq__calloc(1, sizeof *added));
+  added->made = added->is_read = 0;
+  return all->list[all->count++] = added;
+}
+
+/* Product `number` of the warpgroup, the same for all its threads. */
+static product *agree(apq__emu *emu, int number, product wanted[static 1]) {
+  apq__emu_group *group = group_of(emu, emu->current->warp);
+  if (!group->products)
+    group->products = need_memory(emu, wanted->line, apq__calloc(1, sizeof *group->products));
+  apq__emu_group_products *all = group->products;
+  if (number == all->first + all->count) {
+    check_instruction(emu, wanted->line, wanted->n, wanted->a, wanted->b, wanted->has_registers);
+    product *added = add_product(emu, wanted->line, all);
+    added->line = wanted->line;
+    added->kind = wanted->kind;
+    added->n = wanted->n;
+    added->accumulate = wanted->accumulate;
+    added->has_registers = wanted->has_registers;
+    added->a = wanted->a;
+    added->b = wanted->b;
+    return added;
+  }
+  product *same = all->list[number - all->first];
+  if (same->line != wanted->line || same->kind != wanted->kind || same->n != wanted->n ||
+      same->accumulate != wanted->accumulate || same->has_registers != wanted->has_registers ||
+      same->a != wanted->a || same->b != wanted->b)
+    apq__emu_fault(emu, wanted->line,
+                   "wgmma, where another thread of the warpgroup issues another one, at line %d: "
+                   "divergent",
+                   same->line);
+  return same;
+}
+
+/* The sums that this lane's d stands for: those with products on their way, or any others. */
+static sums *find_sums(apq__emu *emu, int line, apq__emu_warp_products *own, int lane, int *d) {
+  sums *idle = NULL;
+  for (int i = 0; i < own->sums_count; i++) {
+    sums *at = own->sums[i];
+    if (at->d[lane] == d) return at;
+    if (!at->pending) idle = at;
+  }
+  if (idle && own->sums_count >= 64) return idle;
+  if (own->sums_count == own->sums_capacity) {
+    int capacity = own->sums_capacity ? 2 * own->sums_capacity : 8;
+    own->sums =
+        need_memory(emu, line, apq__realloc(own->sums, (size_t)capacity * sizeof *own->sums));
+    own->sums_capacity = capacity;
+  }
+  sums *added = need_memory(emu, line, apq__calloc(1, sizeof *added));
+  return own->sums[own->sums_count++] = added;
+}
+
+static request *add_request(apq__emu *emu, int line, apq__emu_warp_products *own, int lane,
+                            int *d) {
+  if (own->count == own->capacity) {
+    int capacity = own->capacity ? 2 * own->capacity : 16;
+    own->list =
+        need_memory(emu, line, apq__realloc(own->list, (size_t)capacity * sizeof *own->list));
+    own->capacity = capacity;
+  }
+  request *added = &own->list[own->count++];
+  *added =
+      (request){.group = emu->current->product_groups, .to = find_sums(emu, line, own, lane, d)};
+  added->is_first = added->to->pending++ == 0;
+  return added;
+}
+
+/* No other sums on their way are in these registers. */
+static void check_overlap(apq__emu *emu, int line, const apq__emu_warp_products *own, int lane,
+                          const sums *to, const int *d, int n) {
+  for (int i = 0; i < own->sums_count; i++) {
+    const sums *other = own->sums[i];
+    if (other == to || !other->pending || !other->d[lane]) continue;
+    if (other->d[lane] < d + n / 2 && d < other->d[lane] + other->n / 2)
+      apq__emu_fault(emu, line, "wgmma: d overlaps the sums of another one that is still pending");
+  }
+}
+
+/* The places of a lane's sums in its warp's 16 rows. */
+static uint32_t *place_of(sums *at, int lane, int j, int half) {
+  return at->at + (lane / 4 + 8 * half) * at->n + 8 * j + 2 * (lane % 4);
+}
+
+static void take_sums(apq__emu *emu, int line, const product *what, sums *to, int lane, int *d) {
+  int fences = emu->current->product_fences;
+  if (fences == 0 || (to->d[lane] == d && fences == to->fences[lane]))
+    apq__emu_fault(emu, line, "wgmma with no wgmma_fence since its sums %s",
+                   fences ? "were last waited for" : "were written");
+  to->d[lane] = d;
+  to->n = what->n;
+  for (int j = 0; j < what->n / 8 && what->accumulate; j++)
+    for (int half = 0; half < 2; half++)
+      memcpy(place_of(to, lane, j, half), d + 4 * j + 2 * half, 2 * sizeof *d);
+  for (int i = 0; i < what->n / 2; i++) d[i] = poison;
+}
+
+static void wgmma(apq_emu *words, int line, int kind, int n, int *d, const apq_u32 *a_registers,
+                  apq_u64 a, apq_u64 b, int accumulate) {
+  apq__emu *emu = apq__emu_of(words);
+  apq__emu_thread *self = emu->current;
+  apq__emu_warp *warp = self->warp;
+  int number = self->products++, lane = self->lane;
+  product wanted;
+  wanted.line = line;
+  wanted.kind = kind;
+  wanted.n = n;
+  wanted.accumulate = accumulate != 0;
+  wanted.has_registers = a_registers != NULL;
+  wanted.a = a;
+  wanted.b = b;
+  const product *what = agree(emu, number, &wanted);
+  if (!warp->products)
+    warp->products = need_memory(emu, line, apq__calloc(1, sizeof *warp->products));
+  apq__emu_warp_products *own = warp->products;
+  request *at = number == own->first + own->count ? add_request(emu, line, own, lane, d)
+                                                  : &own->list[number - own->first];
+  if (at->group != self->product_groups)
+    apq__emu_fault(emu, line, "wgmma after another number of wgmma_commit than another lane's");
+  check_overlap(emu, line, own, lane, at->to, d, n);
+  if (at->is_first)
+    take_sums(emu, line, what, at->to, lane, d);
+  else if (at->to->d[lane] != d || at->to->n != n)
+    apq__emu_fault(emu, line, "wgmma: d is not the sums that other lanes add to");
+  if (a_registers) {
+    memcpy(at->a[lane], a_registers, sizeof at->a[lane]);
+    at->a_at[lane] = a_registers;
+  }
+  if (++at->came < APQ__EMU_LANES) return;
+  at->view = apq__emu_view_now(emu);
+  at->view.before = apq__emu_tick(emu);
+  apq__emu_share(self->known);
+}
+
+static void wgmma_fence(apq_emu *words, int line) {
+  (void)line;
+  apq__emu_of(words)->current->product_fences++;
+}
+
+static void wgmma_commit(apq_emu *words, int line) {
+  (void)line;
+  apq__emu_of(words)->current->product_groups++;
+}
+
+/* ---- completion ---- */
+
+static void read_operands(apq__emu *emu, const apq__emu_view *view, product *what) {
+  uint8_t columns[N_MAX][ROW_BYTES];
+  what->is_read = 1;
+  what->op = apq__emu_add_op(emu, (apq__emu_op){
+                                      .kind = APQ__EMU_PRODUCT,
+                                      .rank = (uint8_t)emu->block->rank,
+                                      .issuer = (uint8_t)emu->block->rank,
+                                      .thread = (uint16_t)view->thread,
+                                      .line = what->line,
+                                  });
+  apq__emu_clear_needs(emu, &what->needs);
+  if (!what->has_registers)
+    read_operand(emu, view, what, "wgmma's read of A", what->a, ROWS, what->rows);
+  read_operand(emu, view, what, "wgmma's read of B", what->b, what->n, columns);
+  (what->kind == APQ_EMU_U8 ? emu->math.turn_u8 : emu->math.turn_b1)(
+      (const uint8_t(*)[ROW_BYTES])columns, what->n, what->columns);
+}
+
+/* A's 16 rows of the warp. */
+static void take_rows(const product *what, const request *at, int warp,
+                      uint32_t rows[WARP_ROWS][ROW_BYTES / 4]) {
+  if (!what->has_registers) {
+    memcpy(rows, what->rows[warp * WARP_ROWS], WARP_ROWS * ROW_BYTES);
+    return;
+  }
+  for (int lane = 0; lane < APQ__EMU_LANES; lane++)
+    for (int i = 0; i < 4; i++) rows[lane / 4 + i % 2 * 8][lane % 4 + i / 2 * 4] = at->a[lane][i];
+}
+
+static void make_product(apq__emu *emu, const apq__emu_warp *warp, product *what, request *at) {
+  static const char reads[] = "wgmma's read";
+  int index = warp->index % APQ__EMU_GROUP_WARPS;
+  uint32_t rows[WARP_ROWS][ROW_BYTES / 4];
+  uint8_t bytes[WARP_ROWS][ROW_BYTES];
+  if (!what->is_read) read_operands(emu, &at->view, what);
+  apq__emu_check_needs(emu, &at->view, emu->block, (apq__emu_deed){what->line, reads, 0, 0},
+                       &what->needs);
+  take_rows(what, at, index, rows);
+  if (!what->accumulate) memset(at->to->at, 0, (size_t)(WARP_ROWS * what->n) * sizeof(uint32_t));
+  if (what->kind == APQ_EMU_U8) {
+    memcpy(bytes, rows, sizeof bytes);
+    emu->math.wgmma_u8((const uint8_t(*)[ROW_BYTES])bytes, what->columns, what->n, at->to->at);
+  } else {
+    emu->math.wgmma_b1((const uint32_t(*)[ROW_BYTES / 4]) rows, what->columns, what->n, at->to->at);
+  }
+  apq__emu_op *op = apq__emu_op_of(emu, what->op);
+  op->is_done = 1;
+  op->time[index] = emu->clock;
+}
+
+static void check_untouched(apq__emu *emu, const apq__emu_warp *warp, const product *what,
+                            const request *at) {
+  for (int lane = 0; lane < APQ__EMU_LANES && what->has_registers; lane++)
+    if (memcmp(at->a[lane], at->a_at[lane], sizeof at->a[lane]) != 0) {
+      apq__emu_blame(emu, warp->block, warp->threads[lane].index);
+      apq__emu_fault(emu, what->line,
+                     "wgmma: its A registers were changed before it was waited for");
+    }
+}
+
+static void give_sums(apq__emu *emu, int line, const apq__emu_warp *warp, sums *from) {
+  for (int lane = 0; lane < APQ__EMU_LANES; lane++) {
+    int *d = from->d[lane];
+    for (int i = 0; i < from->n / 2; i++)
+      if (d[i] != poison) {
+        apq__emu_blame(emu, warp->block, warp->threads[lane].index);
+        apq__emu_fault(emu, line, "wgmma: its sum %d was changed before it was waited for", i);
+      }
+    for (int j = 0; j < from->n / 8; j++)
+      for (int half = 0; half < 2; half++)
+        memcpy(d + 4 * j + 2 * half, place_of(from, lane, j, half), 2 * sizeof *d);
+    from->fences[lane] = warp->threads[lane].product_fences;
+  }
+}
+
+/* All four warps have made what is first in the list. */
+static void drop_products(apq__emu_group_products *all) {
+  int gone = 0;
+  while (gone < all->count && all->list[gone]->made == APQ__EMU_GROUP_WARPS) {
+    product *old = all->list[gone++];
+    if (all->spare_count < (int)(sizeof all->spare / sizeof all->spare[0])) {
+      all->spare[all->spare_count++] = old;
+    } else {
+      apq__free(old->needs.list);
+      apq__free(old);
+    }
+  }
+  all->first += gone;
+  all->count -= gone;
+  memmove(all->list, all->list + gone, (size_t)all->count * sizeof *all->list);
+}
+
+static void check_lanes(apq__emu *emu, int line, const apq__emu_warp *warp) {
+  const apq__emu_thread *first = &warp->threads[0];
+  for (int i = 1; i < APQ__EMU_LANES; i++) {
+    const apq__emu_thread *other = &warp->threads[i];
+    if (other->products == first->products && other->product_groups == first->product_groups)
+      continue;
+    apq__emu_fault(emu, line,
+                   "wgmma_wait: thread %d has issued %d wgmma and %d wgmma_commit, thread %d has "
+                   "issued %d and %d: divergent",
+                   first->index, first->products, first->product_groups, other->index,
+                   other->products, other->product_groups);
+  }
+}
+
+static void wgmma_wait(apq_emu *words, int line, int pending) {
+  apq__emu *emu = apq__emu_of(words);
+  apq__emu_warp *warp = emu->current->warp;
+  if (!apq__emu_meet(emu, APQ__EMU_WGMMA_WAIT, line)) return;
+  apq__emu_warp_products *own = warp->products;
+  check_lanes(emu, line, warp);
+  int done = 0, groups = emu->current->product_groups - pending;
+  if (own && own->count) {
+    apq__emu_group_products *all = group_of(emu, warp)->products;
+    for (; done < own->count && own->list[done].group < groups; done++) {
+      request *at = &own->list[done];
+      product *what = all->list[own->first + done - all->first];
+      make_product(emu, warp, what, at);
+      check_untouched(emu, warp, what, at);
+      what->made++;
+      if (--at->to->pending == 0) give_sums(emu, line, warp, at->to);
+      apq__emu_drop(&emu->order, (apq__emu_known *)(uintptr_t)at->view.known);
+    }
+    own->first += done;
+    own->count -= done;
+    memmove(own->list, own->list + done, (size_t)own->count * sizeof *own->list);
+    drop_products(all);
+  }
+  apq__emu_yield(emu);
+}
+
+/* ---- blocks ---- */
+
+void apq__emu_start_products(apq__emu_block *block, int warp_count) {
+  for (int i = 0; i < warp_count; i++) {
+    apq__emu_warp_products *own = block->warps[i].products;
+    if (!own) continue;
+    own->first = own->count = 0;
+    for (int s = 0; s < own->sums_count; s++) {
+      own->sums[s]->pending = 0;
+      memset(own->sums[s]->d, 0, sizeof own->sums[s]->d);
+    }
+  }
+  for (int i = 0; i < APQ__EMU_GROUPS; i++) {
+    apq__emu_group_products *all = block->groups[i].products;
+    if (!all) continue;
+    for (int p = 0; p < all->count; p++) all->list[p]->made = APQ__EMU_GROUP_WARPS;
+    drop_products(all);
+    all->first = 0;
+  }
+}
+
+void apq__emu_finish_products(apq__emu *emu) {
+  const apq__emu_warp *warp = emu->current->warp;
+  const apq__emu_warp_products *own = warp->products;
+  if (!own || !own->count) return;
+  const apq__emu_group_products *all = group_of(emu, warp)->products;
+  apq__emu_fault(emu, 0, "exits, while its wgmma of line %d is on its way: no wgmma_wait covers it",
+                 all->list[own->first - all->first]->line);
+}
+
+void apq__emu_compare_products(apq__emu *emu, apq__emu_block *block) {
+  for (int i = 0; i + APQ__EMU_GROUP_WARPS <= emu->warp_count; i += APQ__EMU_GROUP_WARPS) {
+    const apq__emu_group_products *all = block->groups[i / APQ__EMU_GROUP_WARPS].products;
+    if (!all || !all->count) continue;
+    for (int w = i; w < i + APQ__EMU_GROUP_WARPS; w++) {
+      const apq__emu_warp_products *own = block->warps[w].products;
+      if (own && own->first > all->first) continue;
+      apq__emu_blame(emu, block, w * APQ__EMU_LANES);
+      apq__emu_fault(emu, 0,
+                     "has not issued the wgmma of line %d, which others of its warpgroup have",
+                     all->list[0]->line);
+    }
+  }
+}
+
+static void free_group(apq__emu_group_products *all) {
+  if (!all) return;
+  for (int i = 0; i < all->count + all->spare_count; i++) {
+    product *gone = i < all->count ? all->list[i] : all->spare[i - all->count];
+    apq__free(gone->needs.list);
+    apq__free(gone);
+  }
+  apq__free(all->list);
+  apq__free(all);
+}
+
+void apq__emu_free_products(apq__emu_block *block, apq__emu_warp *warps, int warp_count) {
+  for (int i = 0; block && i < APQ__EMU_GROUPS; i++) free_group(block->groups[i].products);
+  for (int i = 0; i < warp_count; i++) {
+    apq__emu_warp_products *own = warps[i].products;
+    if (!own) continue;
+    for (int s = 0; s < own->sums_count; s++) apq__free(own->sums[s]);
+    apq__free(own->sums);
+    apq__free(own->list);
+    apq__free(own);
+  }
+}
+
+void apq__emu_wgmma_words(apq_emu *words) {
+  words->wgmma_desc = wgmma_desc;
+  words->wgmma_fence = wgmma_fence;
+  words->wgmma_commit = wgmma_commit;
+  words->wgmma_wait = wgmma_wait;
+  words->wgmma = wgmma;
+}

@@ -1,0 +1,221 @@
+/* Family igmma: weight planes unpacked to u8 in registers, products on wgmma u8, m64nNk32, fed by
+ * bulk tensor copies.
+ *
+ * @family igmma product bytes
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu igmma.cu wgmma.cu
+ * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
+ * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
+ * @knob out       = f16 : i32 f16 bf16 f32 : result type
+ * @knob tile_m    = 128 : 16 32 48 64 80 96 112 128 144 160 176 192 224 256 : tokens of a tile
+ * @knob tile_n    = 128 : 64 128 192 256 : output channels of a tile
+ * @knob tile_k    = 512 : 256 512 1024 : reduction length of a stage of weights
+ * @knob stages    = 4 : 2 3 4 5 6 7 8 : slots of the activations' ring, 128 k each
+ * @knob w_stages  = 2 : 2 3 4 : slots of the weights' ring, tile_k each
+ * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
+ * @knob roles     = cooperative : cooperative pingpong : they share a tile, or take turns with
+ * tiles
+ * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
+ * before
+ * @knob cluster_m = 1 : 1 2 : blocks of a cluster along m, which share weights
+ * @knob cluster_n = 1 : 1 2 : blocks of a cluster along n, which share activations
+ * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
+ * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
+ * @knob store     = staged : direct staged : results from the registers, or through shared memory
+ * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
+ * second operand
+ *
+ * Weights are on the 64-row side, in registers; activations lie in shared memory as bytes, in the
+ * order of apq__byte_position: bytes 32s .. 32s + 31 of a block of 128 meet words 2s and 2s + 1
+ * of the unpacked weights.  While one block of 128 k is multiplied, the words of the next are
+ * unpacked into other registers. */
+
+#define SWAP 1
+
+#define COLUMNS      TILE_M
+#define SUMS         (COLUMNS / 2)
+#define ACCUMULATORS X_BLOCKS
+
+/* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]. */
+#define SLAB       (TILE_K / 8)
+#define BLOCKS     (TILE_K / 128)
+#define A_BYTES    (TILE_M * 128)
+#define W_BYTES    (P * TILE_N * SLAB)
+#define W_AT       (STAGES * A_BYTES)
+#define RING_BYTES (W_AT + W_STAGES * W_BYTES)
+
+#define BARRIERS_AT   RING_BYTES
+#define FULL(slot)    (BARRIERS_AT + 8 * (slot))
+#define FREE(slot)    (BARRIERS_AT + 8 * (STAGES + (slot)))
+#define W_FULL(slot)  (BARRIERS_AT + 8 * (2 * STAGES + (slot)))
+#define W_FREE(slot)  (BARRIERS_AT + 8 * (2 * STAGES + W_STAGES + (slot)))
+#define STARTED(w)    (BARRIERS_AT + 8 * (2 * STAGES + 2 * W_STAGES + (w)))
+#define TURN(w)       (BARRIERS_AT + 8 * (2 * STAGES + 2 * W_STAGES + (w)))
+#define RING_BARRIERS (2 * STAGES + 2 * W_STAGES + CONSUMERS)
+
+APQ_FUNCTION void apq_init_ring(void) {
+  APQ_UNROLL
+  for (int slot = 0; slot < STAGES; slot++) {
+    apq_mbarrier_init(FULL(slot), 1);
+    apq_mbarrier_init(FREE(slot), RELEASES(SHARERS));
+  }
+  APQ_UNROLL
+  for (int slot = 0; slot < W_STAGES; slot++) {
+    apq_mbarrier_init(W_FULL(slot), 1);
+    apq_mbarrier_init(W_FREE(slot), RELEASES(SHARERS));
+  }
+  APQ_UNROLL
+  for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), 1);
+}
+
+APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
+  return (args->row_bytes + SLAB - 1) / SLAB;
+}
+
+/* Where in the rings a warpgroup, or the feeding thread, is. */
+typedef struct apq_ring {
+  apq_place a, w;
+} apq_ring;
+
+/* Past the stages of a unit that another warpgroup takes. */
+APQ_FUNCTION void apq_skip_unit(const apq_work *work, apq_ring *at) {
+  at->a = apq_skip_places(at->a, STAGES, (work->end - work->first) * BLOCKS);
+  at->w = apq_skip_places(at->w, W_STAGES, work->end - work->first);
+}
+
+/* The copies of one unit, by one thread. */
+APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
+  APQ_NO_UNROLL
+  for (int stage = work->first; stage < work->end; stage++) {
+    int full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
+    apq_mbarrier_wait(W_FREE(at->w.slot), at->w.phase ^ 1);
+    apq_mbarrier_expect(full, W_BYTES);
+    APQ_UNROLL
+    for (int plane = 0; plane < P; plane++)
+      apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0, plane,
+                    TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
+    at->w = apq_next_place(at->w, W_STAGES);
+    APQ_NO_UNROLL
+    for (int block = 0; block < BLOCKS; block++) {
+      full = FULL(at->a.slot);
+      apq_mbarrier_wait(FREE(at->a.slot), at->a.phase ^ 1);
+      apq_mbarrier_expect(full, A_BYTES);
+      apq_copy_tile(at->a.slot * A_BYTES, &args->a, full, (stage * BLOCKS + block) * 128, work->m0,
+                    0, TILE_M, 128, CLUSTER_N, RANK_N, A_MASK);
+      at->a = apq_next_place(at->a, STAGES);
+    }
+  }
+}
+
+/* The codes of a block of 128 k, of the 16 rows that a warp has of each 64-row block: [4s .. 4s +
+ * 3] is the left operand of step s. */
+typedef struct apq_codes {
+  apq_u32 word[X_BLOCKS][16];
+} apq_codes;
+
+/* Reads eight rows of the planes, from `row` of the stage at `at` on, and unpacks them. */
+APQ_FUNCTION void apq_unpack_rows(int at, int row, int block, apq_u32 word[8]) {
+  int l = apq_thread() % 32;
+  APQ_UNROLL
+  for (int plane = P; plane < 8; plane++) word[plane] = 0;
+  APQ_UNROLL
+  for (int plane = 0; plane < P; plane += 4) {
+    /* Lanes of a plane that does not exist read the last one; its words are not used. */
+    int mine = plane + l / 8 < P ? plane + l / 8 : P - 1;
+    /* The copies permuted a row's chunks by the bits above those of 128 bytes. */
+    int chunk = block ^ ((l % 8 * SLAB / 128) & (BLOCKS - 1));
+    apq_u32 four[4];
+    apq_ldmatrix4(four, at + (mine * TILE_N + row + l % 8) * SLAB + chunk * 16);
+    APQ_UNROLL
+    for (int i = 0; i < 4 && plane + i < P; i++) word[plane + i] = four[i];
+  }
+  APQ_UNROLL
+  for (int i = 0; i < 8; i += 4) {
+    if (i >= P) continue;
+    apq_exchange(&word[i], &word[i + 1], 1, 0x55555555u);
+    apq_exchange(&word[i + 2], &word[i + 3], 1, 0x55555555u);
+    apq_exchange(&word[i], &word[i + 2], 2, 0x33333333u);
+    apq_exchange(&word[i + 1], &word[i + 3], 2, 0x33333333u);
+  }
+  APQ_UNROLL
+  for (int i = 0; i < 4; i++) apq_exchange(&word[i], &word[i + 4], 4, 0x0f0f0f0fu);
+}
+
+APQ_FUNCTION void apq_unpack(int slot, int sharer, int block, apq_codes *codes) {
+  int row = sharer * X_BLOCKS * 64 + apq_thread() / 32 % 4 * 16;
+  APQ_UNROLL
+  for (int x = 0; x < X_BLOCKS; x++) {
+    APQ_UNROLL
+    for (int half = 0; half < 2; half++) {
+      apq_u32 word[8];
+      apq_unpack_rows(W_AT + slot * W_BYTES, row + 64 * x + 8 * half, block, word);
+      APQ_UNROLL
+      for (int i = 0; i < 8; i++) codes->word[x][2 * i + half] = word[i];
+    }
+  }
+}
+
+/* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
+ * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
+APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
+                              int acc[ACCUMULATORS][SUMS]) {
+#if STAGGER > 0
+  if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
+#endif
+  apq_u64 y_desc = apq_wgmma_desc(0, 128);
+  int accumulate = 0, held = -1;
+  apq_codes codes[2];
+  apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
+  apq_unpack(at->w.slot, sharer, 0, &codes[0]);
+  APQ_NO_UNROLL
+  for (int stage = work->first; stage < work->end; stage++) {
+    APQ_UNROLL
+    for (int block = 0; block < BLOCKS; block++) {
+      apq_u64 offset = (apq_u64)(at->a.slot * (A_BYTES / 16));
+      apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
+      apq_wgmma_fence();
+      APQ_UNROLL
+      for (int step = 0; step < 4; step++) {
+        APQ_UNROLL
+        for (int x = 0; x < X_BLOCKS; x++)
+          apq_wgmma_u8_registers(COLUMNS, acc[x], codes[block % 2].word[x] + 4 * step,
+                                 y_desc + offset + (apq_u64)(2 * step), accumulate);
+        accumulate = 1;
+      }
+      apq_wgmma_commit();
+      /* The block before is multiplied: its slot is free, and so are its codes. */
+      apq_wgmma_wait(1);
+      if (held >= 0) apq_release(FREE(held));
+      held = at->a.slot;
+#if STAGGER > 0
+      if (lead > 0 && --lead == 0 && apq_thread() % 128 == 0) apq_mbarrier_arrive(STARTED(sharer));
+#endif
+      at->a = apq_next_place(at->a, STAGES);
+      if (block < BLOCKS - 1) {
+        apq_unpack(at->w.slot, sharer, block + 1, &codes[(block + 1) % 2]);
+      } else {
+        apq_release(W_FREE(at->w.slot));
+        at->w = apq_next_place(at->w, W_STAGES);
+        if (stage + 1 < work->end) {
+          apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
+          apq_unpack(at->w.slot, sharer, 0, &codes[0]);
+        }
+      }
+    }
+  }
+#if ROLES == ROLES_PINGPONG
+  /* The other warpgroup's turn: its products follow these. */
+  if (apq_thread() % 128 == 0) apq_mbarrier_arrive(TURN(2 - apq_thread() / 128));
+#endif
+  apq_wgmma_wait(0);
+  apq_release(FREE(held));
+#if STAGGER > 0
+  if (lead > 0 && apq_thread() % 128 == 0) apq_mbarrier_arrive(STARTED(sharer));
+#else
+  (void)lead;
+#endif
+}
+
+/* Sum i of a 64-row block. */
+APQ_FUNCTION apq_u32 apq_sum(int acc[ACCUMULATORS][SUMS], int block, int i) {
+  return (apq_u32)acc[block][i];
+}

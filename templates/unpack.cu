@@ -1,0 +1,13 @@
+/* ---- weight planes to u8 codes ----
+ * Word t of the 16 bytes that a row of a plane has in a block of 128 k holds k = 32t .. 32t + 31; a
+ * lane's eight plane words, transposed bit by bit, are eight words of four codes, k = 32t + 8j + b
+ * in byte j of word b.  Three rounds of exchanges make the transpose, in any order; what absent
+ * planes would add is zero, and the compiler removes it. */
+
+/* One exchange of an 8x8 bit transpose: `low` keeps the bits of `mask` and gets those of `high`,
+ * shifted up, in the places between; `high` gets the rest. */
+APQ_FUNCTION void apq_exchange(apq_u32 *low, apq_u32 *high, int shift, apq_u32 mask) {
+  apq_u32 kept = (*low & mask) | ((*high & mask) << shift);
+  *high = ((*low >> shift) & mask) | (*high & ~mask);
+  *low = kept;
+}

@@ -1,0 +1,139 @@
+/* ---- blocks of warpgroups: who does what, shared memory, the order of the tiles ----
+ * Warpgroup 0 feeds: its thread 0 starts the bulk tensor copies, its other warps prepare what of
+ * the output depends on the row or the column alone.  CONSUMERS warpgroups multiply and store.  A
+ * block takes one tile after another, so that one warpgroup's stores run under another's products.
+ * wgmma takes 64 rows of one operand, called x, and up to 256 columns of the other, y: activations
+ * and weights, or exchanged with SWAP.
+ *
+ * The family gives P and Q, TILE_M, TILE_N, CONSUMERS, SWAP and the cluster; RING_BYTES and
+ * RING_BARRIERS; apq_init_ring, apq_produce, apq_consume, apq_sum. */
+
+#define THREADS (128 + 128 * CONSUMERS)
+
+#if SWAP
+#define X_BITS P
+#define X_TILE TILE_N
+#define Y_BITS Q
+#define Y_TILE TILE_M
+#else
+#define X_BITS Q
+#define X_TILE TILE_M
+#define Y_BITS P
+#define Y_TILE TILE_N
+#endif
+
+/* Warpgroups that share a tile, and 64-row blocks that each has of it. */
+#if ROLES == ROLES_PINGPONG
+#define SHARERS 1
+#else
+#define SHARERS CONSUMERS
+#endif
+#define X_BLOCKS (X_TILE / 64 / SHARERS)
+
+/* Blocks along m share the weights of their tiles, blocks along n the activations. */
+#define CLUSTER (CLUSTER_M * CLUSTER_N)
+/* Blocks that read what one of them copies, and so free its slots. */
+#define FRIENDS (CLUSTER_M + CLUSTER_N - 1)
+
+/* Place in the cluster. */
+#if CLUSTER > 1
+#define RANK apq_cluster_rank()
+#else
+#define RANK 0
+#endif
+#define RANK_M (RANK % CLUSTER_M)
+#define RANK_N (RANK / CLUSTER_M)
+
+/* One tile, or one split of its K. */
+typedef struct apq_work {
+  int m0, n0;     /* may lie outside the matrix, in a cluster at its edge */
+  int first, end; /* whole stages of k */
+  int tile, split;
+} apq_work;
+
+/* Tiles in units of a cluster's, and the stages of k. */
+typedef struct apq_tiles {
+  int m, n, stages, units;
+} apq_tiles;
+
+APQ_FUNCTION apq_tiles apq_count_tiles(const apq_gemm_args *args, int stages) {
+  apq_tiles tiles;
+  tiles.m = (args->m + TILE_M * CLUSTER_M - 1) / (TILE_M * CLUSTER_M);
+  tiles.n = (args->n + TILE_N * CLUSTER_N - 1) / (TILE_N * CLUSTER_N);
+  tiles.stages = stages;
+  tiles.units = tiles.m * tiles.n * SPLIT_K;
+  return tiles;
+}
+
+#define FIRST_UNIT (apq_block_x() / CLUSTER)
+#define UNIT_STEP  (apq_grid_x() / CLUSTER)
+
+/* Units that run at the same time take RASTER rows of tiles, so that they share both operands in
+ * L2. */
+APQ_FUNCTION apq_work apq_work_at(const apq_tiles *tiles, int unit) {
+  apq_work work;
+  int index = unit / SPLIT_K, group = index / (RASTER * tiles->n) * RASTER;
+  int height = tiles->m - group < RASTER ? tiles->m - group : RASTER;
+  int inside = index - group * tiles->n;
+  work.m0 = ((group + inside % height) * CLUSTER_M + RANK_M) * TILE_M;
+  work.n0 = (inside / height * CLUSTER_N + RANK_N) * TILE_N;
+  work.split = unit % SPLIT_K;
+  work.first = (int)((long long)tiles->stages * work.split / SPLIT_K);
+  work.end = (int)((long long)tiles->stages * (work.split + 1) / SPLIT_K);
+  work.tile = index * CLUSTER + RANK;
+  return work;
+}
+
+/* A position in a ring of `slots`; `phase` is the parity of the phase that fills the slot. */
+typedef struct apq_place {
+  int slot, phase;
+} apq_place;
+
+APQ_FUNCTION apq_place apq_next_place(apq_place at, int slots) {
+  at.slot++;
+  if (at.slot == slots) {
+    at.slot = 0;
+    at.phase ^= 1;
+  }
+  return at;
+}
+
+/* `count` places on. */
+APQ_FUNCTION apq_place apq_skip_places(apq_place at, int slots, int count) {
+  at.slot += count;
+  at.phase ^= at.slot / slots & 1;
+  at.slot %= slots;
+  return at;
+}
+
+/* Copies one plane of a tile of weights or activations; each of the `sharers` blocks of the cluster
+ * that need the same tile copies its part of the rows into all of them.  `rank` is the block's
+ * place among them, `mask` all of them. */
+APQ_FUNCTION void apq_copy_tile(int at, const apq_tensor_map *map, int barrier, int x, int row,
+                                int plane, int tile, int row_bytes, int sharers, int rank,
+                                int mask) {
+  if (sharers == 1) {
+    apq_tma_load(at, map, barrier, x, row, plane);
+    return;
+  }
+  int first = rank * (tile / sharers);
+  apq_tma_load_multicast(at + first * row_bytes, map, barrier, x, row + first, plane, mask);
+}
+#define W_MASK (((1 << CLUSTER_M) - 1) << (RANK_N * CLUSTER_M))
+#define A_MASK ((CLUSTER_N == 2 ? 1 | 1 << CLUSTER_M : 1) << RANK_M)
+
+/* A warp has read a slot: it says so to every block that copies into it.  All its lanes call. */
+APQ_FUNCTION void apq_release(int barrier) {
+#if CLUSTER > 1
+  int lane = apq_thread() % 32;
+  /* Friends: the CLUSTER_M blocks with this one's weights, then the other with its activations. */
+  int rank = lane < CLUSTER_M ? RANK_N * CLUSTER_M + lane : (RANK_N ^ 1) * CLUSTER_M + RANK_M;
+  apq_syncwarp();
+  if (lane < FRIENDS) apq_mbarrier_arrive_at(barrier, rank);
+#else
+  apq_syncwarp();
+  if (apq_thread() % 32 == 0) apq_mbarrier_arrive(barrier);
+#endif
+}
+/* Arrivals that free a slot which `warpgroups` read. */
+#define RELEASES(warpgroups) (4 * (warpgroups)*FRIENDS)

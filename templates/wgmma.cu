@@ -1,0 +1,412 @@
+/* ---- the kernel of the warpgroup families: edges, output, roles ---- */
+
+/* Behind the ring and its barriers: two sets of edges, so that the next tile's are prepared while
+ * this one is stored, each filled and freed by barriers; a word a warpgroup for its ticket; and the
+ * warpgroups' buffers of results. */
+#define EDGES_FULL(set) (RING_BYTES + 8 * (RING_BARRIERS + (set)))
+#define EDGES_FREE(set) (RING_BYTES + 8 * (RING_BARRIERS + 2 + (set)))
+#define TICKET_AT(w)    (RING_BYTES + 8 * (RING_BARRIERS + 4) + 4 * (w))
+#define EDGES_AT        ((RING_BYTES + 8 * (RING_BARRIERS + 4) + 4 * CONSUMERS + 127) / 128 * 128)
+#define EDGE_SET_BYTES  ((TILE_M + TILE_N) * EDGE_BYTES)
+#define BUFFERS_AT      (EDGES_AT + 2 * EDGE_SET_BYTES)
+
+/* Threads of the feeding warpgroup that prepare edges: all but its first warp. */
+#define EDGE_THREADS 96
+
+/* A set holds the edges of the x rows; then, for pairs of y columns, what a lane needs of both in
+ * one access: the rests and the scales; then their zero points and biases. */
+#define PAIRS_AT  (X_TILE * EDGE_BYTES)
+#define OTHERS_AT (PAIRS_AT + Y_TILE / 2 * 16)
+
+/* The edge of row or column i of the tile; past the matrix its last again, of which nothing is
+ * stored. */
+APQ_FUNCTION apq_edge apq_edge_of(const apq_gemm_args *args, const apq_work *work, int i,
+                                  int is_row) {
+  int m = work->m0 + i, n = work->n0 + i;
+  apq_raw_edge raw = is_row ? apq_load_row(args, m < args->m ? m : args->m - 1)
+                            : apq_load_column(args, n < args->n ? n : args->n - 1);
+  return apq_finish_edge(args, &raw, is_row);
+}
+
+/* The edges of the block's tiles, a set after another. */
+APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *tiles) {
+  apq_place set = {0, 0};
+  for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
+    apq_work work = apq_work_at(tiles, unit);
+    int at = EDGES_AT + set.slot * EDGE_SET_BYTES;
+    apq_mbarrier_wait(EDGES_FREE(set.slot), set.phase ^ 1);
+    APQ_NO_UNROLL
+    for (int x = apq_thread() - 32; x < X_TILE; x += EDGE_THREADS) {
+      apq_edge edge = apq_edge_of(args, &work, x, !SWAP);
+      apq_put_edge(at + x * EDGE_BYTES, &edge);
+    }
+    APQ_NO_UNROLL
+    for (int pair = apq_thread() - 32; pair < Y_TILE / 2; pair += EDGE_THREADS) {
+      apq_edge left = apq_edge_of(args, &work, 2 * pair, SWAP);
+      apq_edge right = apq_edge_of(args, &work, 2 * pair + 1, SWAP);
+      apq_u32x4 needed = {left.rest, right.rest, apq_float_bits(left.scale),
+                          apq_float_bits(right.scale)};
+      apq_u32x4 others = {left.zero, right.zero, apq_float_bits(left.bias),
+                          apq_float_bits(right.bias)};
+      apq_sts128(at + PAIRS_AT + pair * 16, needed);
+      apq_sts128(at + OTHERS_AT + pair * 16, others);
+    }
+    apq_mbarrier_arrive(EDGES_FULL(set.slot));
+    set = apq_next_place(set, 2);
+  }
+}
+
+/* ---- output ---- */
+
+/* A lane's place: results i of block `block` lie in x row 64 * block + x_row + 8 * (i / 2 % 2) of
+ * its warpgroup and y column i / 4 * 8 + y_column + i % 2. */
+typedef struct apq_lane {
+  int x_first; /* first x row of the warpgroup in the tile */
+  int x_row, y_column;
+  int edges;  /* where this tile's are */
+  int buffer; /* that the next chunk goes to */
+} apq_lane;
+
+#if SWAP
+#define TILE_AT_M(x, y) (y)
+#define TILE_AT_N(x, y) (x)
+#else
+#define TILE_AT_M(x, y) (x)
+#define TILE_AT_N(x, y) (y)
+#endif
+
+/* The edges of a lane's two columns from y on. */
+APQ_FUNCTION void apq_get_pair(const apq_lane *lane, int y, int is_plain, apq_edge edge[2]) {
+  int at = lane->edges + (y + lane->y_column) * 8;
+  apq_u32x4 needed = apq_lds128(at + PAIRS_AT), others = {0, 0, 0, 0};
+  if (!is_plain) others = apq_lds128(at + OTHERS_AT);
+  edge[0].rest = needed.x, edge[1].rest = needed.y;
+  edge[0].scale = apq_bits_float(needed.z), edge[1].scale = apq_bits_float(needed.w);
+  edge[0].zero = others.x, edge[1].zero = others.y;
+  edge[0].bias = apq_bits_float(others.z), edge[1].bias = apq_bits_float(others.w);
+}
+
+APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const apq_edge *x,
+                                const apq_edge *y, int is_plain) {
+  return apq_result(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
+}
+
+/* Where result e of 16 columns from y on lies, of the block of rows from x on; 0 when that is
+ * outside the matrix. */
+APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane,
+                               const apq_work *work, int x, int y, int e, int *m, int *n) {
+  x += lane->x_row + 8 * (e / 2 % 2);
+  y += e / 4 * 8 + lane->y_column + e % 2;
+  *m = work->m0 + TILE_AT_M(x, y);
+  *n = work->n0 + TILE_AT_N(x, y);
+  return *m < args->m && *n < args->n;
+}
+
+#if POST
+/* What follows the scales and the bias, for those of a lane's results that exist. */
+APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *lane,
+                                   const apq_work *work, int x, int y, apq_u32 result[8]) {
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) {
+    int m, n;
+    if (apq_result_at(args, lane, work, x, y, e, &m, &n))
+      result[e] = apq_post_one(args, m, n, result[e]);
+  }
+}
+#endif
+
+#if STORE == STORE_STAGED
+
+/* Results pass through a buffer, a chunk of Y_CHUNK columns of a 64-row block at a time, to leave
+ * in rows of neighboring channels.  A warpgroup has two buffers, so that one barrier a chunk is
+ * enough. Rows of a buffer are tokens; their 16-byte pieces are permuted by the row's number, so
+ * that eight rows of one piece lie in different banks. */
+#if SWAP
+#define Y_CHUNK     (Y_TILE % 32 ? 16 : 32)
+#define BUFFER_ROWS Y_CHUNK
+#define ROW_RESULTS 64
+#else
+#define Y_CHUNK     (Y_TILE % 64 == 0 && OUT_BYTES == 2 ? 64 : Y_TILE % 32 ? 16 : 32)
+#define BUFFER_ROWS 64
+#define ROW_RESULTS Y_CHUNK
+#endif
+#define ROW_BYTES    (ROW_RESULTS * OUT_BYTES)
+#define PIECES       (ROW_BYTES / 16)
+#define BUFFER_BYTES (BUFFER_ROWS * ROW_BYTES)
+
+APQ_FUNCTION int apq_piece_at(int row, int piece) {
+  return row * ROW_BYTES + (piece ^ (row & (PIECES < 8 ? PIECES - 1 : 7))) * 16;
+}
+
+/* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
+APQ_FUNCTION void apq_stage_results(const apq_lane *lane, int i, const apq_u32 result[8]) {
+#if OUT_BYTES == 2
+  apq_u32 pair[4];
+  APQ_UNROLL
+  for (int e = 0; e < 4; e++)
+    pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
+  /* Matrix j of the four: rows 8 * (j % 2), columns 8 * (j / 2) of the 16 x 16 results. */
+  int l = apq_thread() % 32, matrix = l / 8, warp = apq_thread() / 32 % 4;
+#if SWAP
+  int row = matrix / 2 * 8 + l % 8, piece = warp * 2 + matrix % 2;
+  apq_stmatrix4_transposed(lane->buffer + apq_piece_at(row, piece) + i * (16 * ROW_BYTES), pair);
+#else
+  int row = warp * 16 + matrix % 2 * 8 + l % 8;
+  apq_stmatrix4((lane->buffer + apq_piece_at(row, matrix / 2)) ^ (32 * i), pair);
+#endif
+#else
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) {
+    int x = lane->x_row + 8 * (e / 2 % 2), y = 16 * i + e / 4 * 8 + lane->y_column + e % 2;
+    int row = SWAP ? y : x, column = SWAP ? x : y;
+    apq_sts32(lane->buffer + apq_piece_at(row, column / 4) + column % 4 * 4, result[e]);
+  }
+#endif
+}
+
+/* Writes one piece where its channels n .. may end at the matrix, or lie off 16-byte addresses. */
+APQ_FUNCTION void apq_store_piece(const apq_gemm_args *args, apq_u8 *to, int n, apq_u32x4 piece) {
+  apq_u32 word[4] = {piece.x, piece.y, piece.z, piece.w};
+  APQ_UNROLL
+  for (int e = 0; e < 16 / OUT_BYTES; e++) {
+    if (n + e >= args->n) return;
+#if OUT_BYTES == 2
+    apq_stg16(to + 2 * e, (apq_u16)(word[e / 2] >> (e % 2 * 16)));
+#else
+    apq_stg32(to + 4 * e, word[e]);
+#endif
+  }
+}
+
+/* Writes a full buffer: tokens from m, channels from n on.  `is_whole` says that all of them exist
+ * and all pieces are aligned. */
+APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, const apq_lane *lane, int m, int n,
+                                   int is_whole) {
+  int t = apq_thread() % 128, first = t / PIECES, column = n + t % PIECES * (16 / OUT_BYTES);
+  long long pitch = args->ldy * OUT_BYTES;
+  apq_u8 *to = (apq_u8 *)args->y + (m + first) * pitch + (long long)column * OUT_BYTES;
+  int from = lane->buffer + apq_piece_at(first, t % PIECES);
+  APQ_UNROLL
+  for (int row = 0; row < BUFFER_ROWS; row += 128 / PIECES) {
+    if (!is_whole && m + first + row >= args->m) return;
+    apq_u32x4 piece = apq_lds128(from + row * ROW_BYTES);
+    if (is_whole)
+      apq_stg128(to + row * pitch, piece);
+    else
+      apq_store_piece(args, to + row * pitch, column, piece);
+  }
+}
+#else
+#define Y_CHUNK      16
+#define BUFFER_BYTES 0
+#endif
+
+#if SPLIT_K > 1
+/* Leaves this unit's sums in device memory.  The warpgroup that takes the last ticket of its share
+ * of the tile adds up all of them, into acc's first registers, and returns 1.  Sums are integers,
+ * so their order is free; a thread's own order of them makes all accesses neighbors. */
+#define SHARE (X_BLOCKS * (Y_TILE / 2) * 128)
+APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work, int sharer,
+                                int warpgroup, int acc[ACCUMULATORS][SUMS],
+                                apq_u32 sum[X_BLOCKS][Y_TILE / 2]) {
+  int t = apq_thread() % 128, share = work->tile * SHARERS + sharer;
+  int *all = args->partial + (long long)share * SPLIT_K * SHARE + t;
+  APQ_UNROLL
+  for (int block = 0; block < X_BLOCKS; block++) {
+    APQ_UNROLL
+    for (int i = 0; i < Y_TILE / 2; i++) {
+      sum[block][i] = apq_sum(acc, block, i);
+      apq_stg32(all + work->split * SHARE + (block * (Y_TILE / 2) + i) * 128, sum[block][i]);
+    }
+  }
+  /* As in a whole block: one thread speaks for the warpgroup between two barriers. */
+  apq_named_barrier(1 + warpgroup, 128);
+  if (t == 0) {
+    apq_threadfence();
+    apq_u32 ticket = apq_atomic_increment(args->tickets + share);
+    apq_threadfence();
+    apq_sts32(TICKET_AT(warpgroup), ticket);
+  }
+  apq_named_barrier(1 + warpgroup, 128);
+  int is_last = apq_lds32(TICKET_AT(warpgroup)) == SPLIT_K - 1;
+  if (!is_last) return 0;
+  APQ_NO_UNROLL
+  for (int other = 0; other < SPLIT_K; other++) {
+    if (other == work->split) continue;
+    APQ_UNROLL
+    for (int block = 0; block < X_BLOCKS; block++) {
+      APQ_UNROLL
+      for (int i = 0; i < Y_TILE / 2; i++)
+        sum[block][i] += apq_ldg32_volatile(all + other * SHARE + (block * (Y_TILE / 2) + i) * 128);
+    }
+  }
+  return 1;
+}
+#define SUM(block, i)     sum[block][i]
+#define apq_sums_of_share apq_u32 sum[X_BLOCKS][Y_TILE / 2]
+#else
+#define SUM(block, i)     apq_sum(acc, block, i)
+#define apq_sums_of_share int acc[ACCUMULATORS][SUMS]
+#endif
+
+/* Finishes and stores a warpgroup's share of a tile.  `is_fast` is a constant: the tile is plain
+ * (apq_edge), lies inside the matrix and is stored in whole 16-byte pieces. */
+APQ_FUNCTION void apq_store_share(const apq_gemm_args *args, const apq_work *work, apq_lane *lane,
+                                  int warpgroup, int is_fast, apq_sums_of_share) {
+  int is_plain = is_fast || apq_is_plain(args);
+  APQ_UNROLL
+  for (int block = 0; block < X_BLOCKS; block++) {
+    int x = lane->x_first + 64 * block;
+    apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
+    apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
+    APQ_UNROLL
+    for (int y = 0; y < Y_TILE; y += Y_CHUNK) {
+      APQ_UNROLL
+      for (int i = 0; i < Y_CHUNK / 16; i++) {
+        apq_u32 result[8];
+        APQ_UNROLL
+        for (int e = 0; e < 8; e += 4) {
+          int column = y + 16 * i + 2 * e, r = column / 2;
+          apq_edge edge[2];
+          apq_get_pair(lane, column, is_plain, edge);
+          result[e] = apq_finish(args, SUM(block, r), &upper, &edge[0], is_plain);
+          result[e + 1] = apq_finish(args, SUM(block, r + 1), &upper, &edge[1], is_plain);
+          result[e + 2] = apq_finish(args, SUM(block, r + 2), &lower, &edge[0], is_plain);
+          result[e + 3] = apq_finish(args, SUM(block, r + 3), &lower, &edge[1], is_plain);
+        }
+#if POST
+        if (apq_has_post(args)) apq_post_results(args, lane, work, x, y + 16 * i, result);
+#endif
+#if STORE == STORE_STAGED
+        apq_stage_results(lane, i, result);
+#else
+        APQ_UNROLL
+        for (int e = 0; e < 8; e++) {
+          int m, n;
+          if (apq_result_at(args, lane, work, x, y + 16 * i, e, &m, &n))
+            apq_store_one(args, m, n, result[e]);
+        }
+#endif
+      }
+#if STORE == STORE_STAGED
+      apq_named_barrier(1 + warpgroup, 128);
+      apq_store_buffer(args, lane, work->m0 + TILE_AT_M(x, y), work->n0 + TILE_AT_N(x, y), is_fast);
+      lane->buffer = 2 * BUFFERS_AT + (4 * warpgroup + 1) * BUFFER_BYTES - lane->buffer;
+#endif
+    }
+  }
+  (void)warpgroup;
+}
+
+APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
+  int is_aligned = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
+  return is_aligned && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n &&
+         apq_is_plain(args);
+}
+
+/* A multiplying warpgroup: its share of every tile, or every CONSUMERS-th tile. */
+APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *tiles,
+                                    int warpgroup) {
+  int acc[ACCUMULATORS][SUMS];
+  int sharer = SHARERS > 1 ? warpgroup : 0, t = apq_thread() % 128;
+  apq_ring ring = {0};
+  apq_place set = {0, 0};
+  apq_lane lane;
+  lane.x_first = sharer * X_BLOCKS * 64;
+  lane.x_row = t / 32 * 16 + t % 32 / 4;
+  lane.y_column = t % 4 * 2;
+  lane.buffer = BUFFERS_AT + warpgroup * 2 * BUFFER_BYTES;
+  int lead = STAGGER, turn = 0;
+#if ROLES == ROLES_PINGPONG
+  /* The first warpgroup's first turn has come: a fresh barrier counts as through a phase 1. */
+  int phase = warpgroup == 0;
+#endif
+  for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
+    apq_work work = apq_work_at(tiles, unit);
+    int is_mine = SHARERS > 1 || turn == warpgroup;
+    turn = turn == CONSUMERS - 1 ? 0 : turn + 1;
+    if (!is_mine) {
+      apq_skip_unit(&work, &ring);
+      set = apq_next_place(set, 2);
+      continue;
+    }
+#if ROLES == ROLES_PINGPONG
+    apq_mbarrier_wait(TURN(warpgroup), phase);
+    phase ^= 1;
+#endif
+    apq_consume(&work, sharer, lead, &ring, acc);
+    lead = 0;
+    apq_mbarrier_wait(EDGES_FULL(set.slot), set.phase);
+    lane.edges = EDGES_AT + set.slot * EDGE_SET_BYTES;
+    int is_fast = !POST && apq_is_fast(args, &work);
+#if SPLIT_K > 1
+    apq_u32 sum[X_BLOCKS][Y_TILE / 2];
+    int is_last = apq_share_sums(args, &work, sharer, warpgroup, acc, sum);
+    if (is_last && is_fast)
+      apq_store_share(args, &work, &lane, warpgroup, 1, sum);
+    else if (is_last)
+      apq_store_share(args, &work, &lane, warpgroup, 0, sum);
+#else
+    if (is_fast)
+      apq_store_share(args, &work, &lane, warpgroup, 1, acc);
+    else
+      apq_store_share(args, &work, &lane, warpgroup, 0, acc);
+#endif
+    apq_syncwarp();
+    if (t % 32 == 0) apq_mbarrier_arrive(EDGES_FREE(set.slot));
+    set = apq_next_place(set, 2);
+  }
+}
+
+/* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
+#if CONSUMERS == 2
+#define FEED_REGISTERS     40
+#define MULTIPLY_REGISTERS 232
+#elif CONSUMERS == 3
+#define FEED_REGISTERS     32
+#define MULTIPLY_REGISTERS 160
+#endif
+
+APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
+  apq_tiles tiles = apq_count_tiles(&args.gemm, apq_stage_count(&args.gemm));
+  if (apq_thread() == 0) {
+    apq_tma_prefetch(&args.w);
+    apq_tma_prefetch(&args.a);
+    apq_init_ring();
+    APQ_UNROLL
+    for (int set = 0; set < 2; set++) {
+      apq_mbarrier_init(EDGES_FULL(set), EDGE_THREADS);
+      apq_mbarrier_init(EDGES_FREE(set), 4 * SHARERS);
+    }
+    apq_mbarrier_publish();
+  }
+#if CLUSTER > 1
+  apq_cluster_sync();
+#else
+  apq_syncthreads();
+#endif
+  int warpgroup = apq_thread() / 128;
+  if (warpgroup == 0) {
+#if CONSUMERS > 1
+    apq_registers_decrease(FEED_REGISTERS);
+#endif
+    if (apq_thread() == 0) {
+      apq_ring ring = {0};
+      for (int unit = FIRST_UNIT; unit < tiles.units; unit += UNIT_STEP) {
+        apq_work work = apq_work_at(&tiles, unit);
+        apq_produce(&args, &work, &ring);
+      }
+    } else if (apq_thread() >= 32) {
+      apq_feed_edges(&args.gemm, &tiles);
+    }
+  } else {
+#if CONSUMERS > 1
+    apq_registers_increase(MULTIPLY_REGISTERS);
+#endif
+    apq_consume_units(&args.gemm, &tiles, warpgroup - 1);
+  }
+#if CLUSTER > 1
+  /* A block's shared memory stays until the others no longer copy into it or arrive at it. */
+  apq_cluster_sync();
+#endif
+}
