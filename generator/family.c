@@ -131,6 +131,13 @@ const char *apq__family_name(const apq__family *family) {
 int apq__family_is_product(const apq__family *family) {
   return family->is_product;
 }
+int apq__config_has_post(const apq__config *config) {
+  return !apq__config_is(config, "post", "0");
+}
+apq_status apq__config_add_post(apq__config *config, apq_error *error) {
+  if (apq__config_has_post(config)) return APQ_OK;
+  return apq__config_set(config, "post", "1", error);
+}
 int apq__config_wants_bytes(const apq__config *config) {
   const apq__family *family = NULL;
   if (apq__config_family(config, "config", &family, NULL)) return 0;
@@ -156,6 +163,18 @@ int apq__knob_exists(const char *name) {
   for (int i = 0; (family = apq__family_at(i)); i++)
     if (find_knob(family, name)) return 1;
   return 0;
+}
+
+apq_status apq__config_set_problem(apq__config *config, const apq__problem *problem,
+                                   apq_error *error) {
+  const apq__family *family = NULL;
+  apq_status status = apq__config_family(config, "config", &family, error);
+  if (!status) status = apq__config_set_int(config, "p", problem->p, error);
+  if (!status) status = apq__config_set_int(config, "q", problem->q, error);
+  if (!status) status = apq__config_set(config, "out", apq_dtype_name(problem->out), error);
+  if (!status && find_knob(family, "group"))
+    status = apq__config_set_int(config, "group", problem->group, error);
+  return status;
 }
 
 static int is_in_domain(const apq__knob_decl *knob, const char *value) {
