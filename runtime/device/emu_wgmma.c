@@ -164,8 +164,7 @@ static apq__emu_group *group_of(apq__emu *emu, const apq__emu_warp *warp) {
 static product *add_product(apq__emu *emu, int line, apq__emu_group_products *all) {
   if (all->count == all->capacity) {
     int capacity = all->capacity ? 2 * all->capacity : 16;
-    all->list =
-        need_memory(emu, line, apq__realloc(all->list, (size_t)capacity * sizeof *all->list));
+    all->list = need_memory(emu, line, apq__realloc(all->list, (size_t)capacity * sizeof(void *)));
     all->capacity = capacity;
   }
   product *added;
@@ -215,8 +214,7 @@ static sums *find_sums(apq__emu *emu, int line, apq__emu_warp_products *own, int
   if (idle && own->sums_count >= 64) return idle;
   if (own->sums_count == own->sums_capacity) {
     int capacity = own->sums_capacity ? 2 * own->sums_capacity : 8;
-    own->sums =
-        need_memory(emu, line, apq__realloc(own->sums, (size_t)capacity * sizeof *own->sums));
+    own->sums = need_memory(emu, line, apq__realloc(own->sums, (size_t)capacity * sizeof(void *)));
     own->sums_capacity = capacity;
   }
   sums *added = need_memory(emu, line, apq__calloc(1, sizeof *added));
@@ -418,7 +416,7 @@ static void drop_products(apq__emu_group_products *all) {
   }
   all->first += gone;
   all->count -= gone;
-  memmove(all->list, all->list + gone, (size_t)all->count * sizeof *all->list);
+  memmove(all->list, all->list + gone, (size_t)all->count * sizeof(void *));
 }
 
 static void check_lanes(apq__emu *emu, int line, const apq__emu_warp *warp) {
