@@ -201,7 +201,7 @@ typedef struct apq__emu_named {
 
 /* The warps of a warpgroup that have met at setmaxnreg. */
 typedef struct apq__emu_group {
-  int arrived, grow, count, line, thread;
+  int arrived, count, line, thread;
   struct apq__emu_group_products *products; /* wgmma; NULL before the first */
 } apq__emu_group;
 
@@ -227,7 +227,7 @@ struct apq__emu_block {
   uint8_t *mbarrier_at; /* by offset / 8: 1 + index, 0 for none */
   apq__emu_named named[APQ__EMU_NAMED];
   apq__emu_group groups[APQ__EMU_GROUPS];
-  uint64_t *visited; /* by thread of the cluster: clock of its last act on this block */
+  uint64_t *visited; /* by thread of the cluster: clock of its last arrival here */
   int *visited_line;
   apq__emu_known *known_at_exit; /* by all threads that are gone */
 };
@@ -465,8 +465,8 @@ void apq__emu_complete_bytes(apq__emu *emu, apq__emu_mbarrier *barrier, int byte
                              const apq__emu_op *op);
 /* Faults if an mbarrier lies in [at, at + size). */
 void apq__emu_check_no_mbarrier(apq__emu *emu, const apq__emu_block *block, apq__emu_deed deed);
-/* The running thread acts on another block, which must outlive that. */
-void apq__emu_note_visit(apq__emu *emu, int line, apq__emu_block *block);
+/* Faults if the block has exited. */
+void apq__emu_check_alive(apq__emu *emu, int line, const apq__emu_block *block);
 /* What the mbarrier of a waiting thread lacks, in words. */
 void apq__emu_explain_wait(const apq__emu *emu, const apq__emu_thread *thread, char *text,
                            size_t size);
