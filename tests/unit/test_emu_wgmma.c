@@ -173,7 +173,7 @@ static apq_status make_one(const apq__object *object, size_t smem, apq_error *er
 static void no_memory_is_reported_and_survived(void **state) {
   (void)state;
   apq__object object;
-  size_t smem = (size_t)(2 * 2 * ROWS * 128 + 32);
+  size_t smem = (size_t)4 * ROWS * 128 + 32;
   char *source = apq__format("#define N 64\n#define SWIZZLE 128\n#define REGISTERS 0\n"
                              "#define WORD apq_wgmma_b1\n%s",
                              body);
