@@ -97,6 +97,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "overlap needs store=staged and 16-bit results"},
       {g.is_overlapped && g.is_horner,
        "overlap and schedule=horner need more registers than there are"},
+      {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
+       "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
       {registers > registers_of[g.consumers < 4 ? g.consumers : 3], "too many registers a thread"},
       {smem > target->smem_per_block, "too much shared memory for a block"},

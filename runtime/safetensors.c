@@ -286,8 +286,8 @@ static int compare_names(const void *left, const void *right) {
 }
 
 static int compare_keys(const void *left, const void *right) {
-  const apq__note *const *a = left, *const *b = right;
-  return strcmp((*a)->key, (*b)->key);
+  const apq__note *a = left, *b = right;
+  return strcmp(a->key, b->key);
 }
 
 static apq_status check_places(apq__safetensors *file, apq_error *error) {
@@ -317,12 +317,13 @@ static apq_status check_names(apq__safetensors *file, apq_error *error) {
   if (!file->note_count) return APQ_OK;
   file->note_by_key = apq__calloc((size_t)file->note_count, sizeof *file->note_by_key);
   if (!file->note_by_key) return no_memory(file, error);
-  apq__note **const sorted = file->note_by_key;
-  for (int i = 0; i < file->note_count; i++) sorted[i] = &file->note[i];
-  qsort(sorted, (size_t)file->note_count, sizeof *sorted, compare_keys);
-  for (int i = 1; i < file->note_count; i++)
-    if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
-      return apq__safetensors_corrupt(file, error, "metadata '%s' is given twice", sorted[i]->key);
+  memcpy(file->note_by_key, file->note, (size_t)file->note_count * sizeof *file->note);
+  qsort(file->note_by_key, (size_t)file->note_count, sizeof *file->note, compare_keys);
+  for (int i = 1; i < file->note_count; i++) {
+    const apq__note *note = &file->note_by_key[i];
+    if (strcmp(note[-1].key, note->key) == 0)
+      return apq__safetensors_corrupt(file, error, "metadata '%s' is given twice", note->key);
+  }
   return APQ_OK;
 }
 
@@ -366,9 +367,9 @@ const apq__tensor *apq__safetensors_find(const apq__safetensors *file, const cha
 }
 
 const char *apq__safetensors_note(const apq__safetensors *file, const char *key) {
-  apq__note wanted = {.key = (char *)(uintptr_t)key}, *at = &wanted;
+  const apq__note wanted = {.key = (char *)(uintptr_t)key};
   if (!file->note_count) return NULL;
-  apq__note *const *found = bsearch(&at, file->note_by_key, (size_t)file->note_count,
-                                    sizeof *file->note_by_key, compare_keys);
-  return found ? (*found)->value : NULL;
+  const apq__note *found = bsearch(&wanted, file->note_by_key, (size_t)file->note_count,
+                                   sizeof *file->note, compare_keys);
+  return found ? found->value : NULL;
 }

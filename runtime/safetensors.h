@@ -37,8 +37,8 @@ typedef struct apq__safetensors {
   int64_t data_bytes;
   apq__tensor *tensor; /* sorted by name */
   int tensor_count;
-  apq__note *note;         /* in the header's order */
-  apq__note **note_by_key; /* sorted */
+  apq__note *note;        /* in the header's order */
+  apq__note *note_by_key; /* the same, sorted */
   int note_count;
 } apq__safetensors;
 

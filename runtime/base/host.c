@@ -189,6 +189,7 @@ apq_status apq__new_file_rewrite(apq__new_file *file, const void *data, size_t s
 
 apq_status apq__new_file_end(apq__new_file *file, apq_status status, apq_error *error) {
   int code = 0;
+  if (!file->temporary) return status;
   if (close(file->descriptor) != 0) code = errno;
   if (!status && !code && rename(file->temporary, file->path) != 0) code = errno;
   if (status || code) unlink(file->temporary);

@@ -43,7 +43,7 @@ apq_status apq__read_file(const char *path, char **data, size_t *size, apq_error
 apq_status apq__write_file(const char *path, const void *data, size_t size, apq_error *error);
 
 /* A file written piece by piece that takes the place of `path` only when it is whole.  Start it
- * zeroed; after a `begin` that succeeded, `end` is due. */
+ * zeroed; after a `begin`, `end` is due. */
 typedef struct apq__new_file {
   const char *path; /* borrowed until the end */
   char *temporary;

@@ -388,9 +388,13 @@ static void hostile_headers_are_refused(void **state) {
   CHECK(apq__write_file(path, "", 0, error));
   REFUSES(APQ_PARSE, "too few", read_all(*state, error));
   /* Deep nesting ends in an error, not in the stack's end. */
-  char *deep = apq__alloc(300001);
-  memcpy(deep, "{\"a\":", 5);
-  memset(deep + 5, '[', 299995);
+  char *deep = apq__alloc(300000);
+  memset(deep, '[', 300000);
+  deep[0] = '{';
+  write_container(deep, 300000, 0);
+  REFUSES(APQ_CORRUPT, "not JSON", read_all(*state, error));
+  snprintf(deep, 6, "{\"a\":");
+  deep[5] = '[';
   write_container(deep, 300000, 0);
   REFUSES(APQ_CORRUPT, "not JSON", read_all(*state, error));
   apq__free(deep);

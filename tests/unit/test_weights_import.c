@@ -13,7 +13,7 @@ typedef struct layer {
 static layer make_layer(int n, int k, int bits, int group, uint64_t seed) {
   layer l = {.n = n, .k = k, .bits = bits, .group = group};
   l.groups = group ? (k + group - 1) / group : 1;
-  l.codes = apq__alloc((size_t)(n * k));
+  l.codes = apq__alloc((size_t)n * (size_t)k);
   for (int i = 0; i < n * k; i++) l.codes[i] = (uint8_t)(apq__random(&seed) & ((1u << bits) - 1));
   l.zeros = random_zeros(n * l.groups, bits, &seed);
   l.scales = apq__alloc((size_t)(n * l.groups) * 2);

@@ -125,43 +125,50 @@ static void views_of_views_are_of_the_whole(void **state) {
   }
 }
 
-/* Products of a view, by a plan that knows nothing of views. */
-static void a_view_is_multiplied_like_any_weights(void **state) {
-  for (int format = 0; format < APQ_FORMAT_COUNT; format++) {
-    apq_weights *parent = random_weights(*state, N, K, 5, (apq_format)format, 0, 6), *view = NULL;
-    CHECK(apq_weights_view(parent, 2, &view, error));
-    apq_weights_destroy(parent);
-    looked l = look_inside(view);
-    const product_case c = {2,
-                            3,
-                            9,
-                            N,
-                            K,
-                            APQ_FORMAT_UINT,
-                            APQ_FORMAT_INT,
-                            APQ_DTYPE_CODES8,
-                            APQ_DTYPE_CODES8,
-                            APQ_DTYPE_F32,
-                            0};
-    product_data data = make_data(&c, 2);
-    product_run run = start_run(*state, view, &data);
-    CHECK(run_once(&run, &data, NULL, error));
-    CHECK(apq_synchronize(*state, NULL, error));
-    float y[9 * N];
-    CHECK(apq_copy_to_host(*state, y, run.y, sizeof y, error));
-    for (int m = 0; m < 9; m++)
-      for (int n = 0; n < N; n++) {
-        int64_t sum = 0;
-        for (int k = 0; k < K; k++)
-          sum +=
-              (int64_t)(data.a_codes[m * K + k] - 4) * (l.alpha * l.codes[n * K + k] - l.zeros[n]);
-        assert_true(y[m * N + n] == (float)sum * l.scales[n]);
-      }
-    end_run(&run);
-    free_data(&data);
-    look_end(&l);
-    apq_weights_destroy(view);
+/* Products of a view of `format` weights, by a plan that knows nothing of views. */
+static void check_product_of_view(apq_context *context, apq_format format, int m) {
+  apq_weights *parent = random_weights(context, N, K, 5, format, 0, 6), *view = NULL;
+  CHECK(apq_weights_view(parent, 2, &view, error));
+  apq_weights_destroy(parent);
+  looked l = look_inside(view);
+  const product_case c = {2,
+                          3,
+                          m,
+                          N,
+                          K,
+                          APQ_FORMAT_UINT,
+                          APQ_FORMAT_INT,
+                          APQ_DTYPE_CODES8,
+                          APQ_DTYPE_CODES8,
+                          APQ_DTYPE_F32,
+                          0};
+  product_data data = make_data(&c, 2);
+  product_run run = start_run(context, view, &data);
+  CHECK(run_once(&run, &data, NULL, error));
+  CHECK(apq_synchronize(context, NULL, error));
+  float *y = apq__alloc(data.y_bytes);
+  CHECK(apq_copy_to_host(context, y, run.y, data.y_bytes, error));
+  for (int i = 0; i < m * N; i++) {
+    const uint8_t *w = l.codes + i % N * K, *a = data.a_codes + i / N * K;
+    int64_t sum = 0;
+    for (int k = 0; k < K; k++) sum += (a[k] - 4) * (l.alpha * w[k] - l.zeros[i % N]);
+    assert_true(y[i] == (float)sum * l.scales[i % N]);
   }
+  apq__free(y);
+  end_run(&run);
+  free_data(&data);
+  look_end(&l);
+  apq_weights_destroy(view);
+}
+
+static void a_view_is_multiplied_like_any_weights(void **state) {
+  apq_context *hopper = open_device("emu:sm_90a", APQ_BINARY_DIR "/no-such.db");
+  for (int format = 0; format < APQ_FORMAT_COUNT; format++) {
+    check_product_of_view(*state, (apq_format)format, 9);
+    check_product_of_view(hopper, (apq_format)format, 1);
+    check_product_of_view(hopper, (apq_format)format, 65);
+  }
+  apq_context_close(hopper);
 }
 
 /* ---- int and bipolar ---- */
