@@ -117,18 +117,34 @@ static apq_status use_form(apq_context *context, const apq__recipe_key *key, apq
   if (!status)
     status = apq__config_limits(&packing->config, &problem, apq__context_target(context),
                                 &packing->shape, error);
-  packing->row_bytes = (int)(product->wants_bytes ? apq__byte_row_bytes(key->k)
-                                                  : apq__plane_row_bytes(key->k));
+  packing->row_bytes =
+      (int)(product->wants_bytes ? apq__byte_row_bytes(key->k) : apq__plane_row_bytes(key->k));
   packing->is_used = !status;
   return status;
 }
 
-static apq_status load_choice(apq_context *context, const apq__choice *choice,
-                              apq__product_entry *product, apq_error *error) {
+/* Takes a choice for one product; with an activation or a second operand, in the variant of its
+ * kernel that has code for them. */
+static apq_status take_choice(apq_context *context, const apq__recipe_key *key, int i, int high,
+                              const apq__choice *choice, apq__product_entry *product,
+                              apq_error *error) {
   product->choice = *choice;
   product->wants_bytes = apq__config_wants_bytes(&choice->config);
-  return apq__kernel_get(context, &choice->config, choice->shape.smem_bytes, choice->tuned,
-                         &product->kernel, error);
+  product->is_variant = key->product[i].has_post && !apq__config_has_post(&choice->config);
+  if (!product->is_variant) return APQ_OK;
+  const apq__problem problem = apq__recipe_problem(key, i, high);
+  apq_status status = apq__config_add_post(&product->choice.config, error);
+  if (!status)
+    status = apq__config_limits(&product->choice.config, &problem, apq__context_target(context),
+                                &product->choice.shape, error);
+  return status;
+}
+
+/* The object of a winner is that of its own config. */
+static apq_status load_kernel(apq_context *context, apq__product_entry *product, apq_error *error) {
+  const apq__choice *choice = &product->choice;
+  return apq__kernel_get(context, &choice->config, choice->shape.smem_bytes,
+                         product->is_variant ? NULL : choice->tuned, &product->kernel, error);
 }
 
 static void give_error(apq_error *from, apq_error *to) {
@@ -141,13 +157,15 @@ static void give_error(apq_error *from, apq_error *to) {
 }
 
 /* Tries the choices in their order; the ones that do not load are told in product->rejected. */
-static apq_status load_first(apq_context *context, const apq__choice *choice, int count,
+static apq_status load_first(apq_context *context, const apq__recipe_key *key, int product_index,
+                             int high, const apq__choice *choice, int count,
                              apq__product_entry *product, apq_error *error) {
   apq__text rejected = {0};
   apq_error trouble = APQ_ERROR_INIT;
   apq_status status = APQ_OK;
   for (int i = 0; i < count; i++) {
-    status = load_choice(context, &choice[i], product, &trouble);
+    status = take_choice(context, key, product_index, high, &choice[i], product, &trouble);
+    if (!status) status = load_kernel(context, product, &trouble);
     if (status == APQ_OK || status == APQ_OUT_OF_MEMORY) break;
     apq__text_add(&rejected, "rejected: %s: %s\n", apq__source_name(choice[i].source),
                   trouble.message);
@@ -172,16 +190,13 @@ static apq_status choose(apq_context *context, const apq__recipe_key *key, int i
   apq_status status = apq__dispatch(&context->winners, &problem, apq__context_target(context),
                                     choice, &count, error);
   if (status) return status;
-  if (loads) return load_first(context, choice, count, product, error);
-  product->choice = choice[0];
-  product->wants_bytes = apq__config_wants_bytes(&choice[0].config);
-  return APQ_OK;
+  if (loads) return load_first(context, key, i, entry->high, choice, count, product, error);
+  return take_choice(context, key, i, entry->high, &choice[0], product, error);
 }
 
 static apq_status make(apq_context *context, const apq__recipe_key *key, int low, int high,
                        int loads, apq__entry **out, apq_error *error) {
-  apq__entry *entry =
-      apq__calloc(1, sizeof *entry + (size_t)key->count * sizeof entry->product[0]);
+  apq__entry *entry = apq__calloc(1, sizeof *entry + (size_t)key->count * sizeof entry->product[0]);
   apq__choice *choice = apq__calloc(APQ__CHOICES_MAX, sizeof *choice);
   apq_status status = entry && choice ? APQ_OK : no_memory(error);
   if (status) goto cleanup;

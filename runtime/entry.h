@@ -17,6 +17,7 @@ typedef struct apq__recipe_key {
   int count; /* of products */
   struct {
     int p, n, group;
+    int has_post; /* an activation or a second operand follows the bias */
   } product[APQ_PRODUCTS_MAX];
 } apq__recipe_key;
 
@@ -35,6 +36,7 @@ typedef struct apq__packing {
 typedef struct apq__product_entry {
   apq__choice choice; /* for `high` tokens, which serves fewer as well */
   int wants_bytes;
+  int is_variant; /* the config has code for an activation that the winner's has not */
   size_t partial, tickets;
   const apq__loaded *kernel; /* belong to the context, like all kernels */
   char *rejected;            /* why better choices were not taken, a line each; or NULL */

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -71,7 +72,8 @@ static apq_status check_input(apq_context *context, const apq_plan_desc *desc, a
   if (!status) status = check_types(desc, error);
   if (!status) status = check_static(desc, error);
   if (!status)
-    status = check_array(context, desc->input_scale, "input_scale", is_codes, "input codes8", error);
+    status =
+        check_array(context, desc->input_scale, "input_scale", is_codes, "input codes8", error);
   if (!status)
     status = check_array(context, desc->input_zero, "input_zero",
                          is_codes && desc->format == APQ_FORMAT_UINT,
@@ -160,10 +162,11 @@ static apq__recipe_key key_of(const apq_plan_desc *desc) {
   key.output = desc->output;
   key.count = 1 + desc->more_count;
   for (int i = 0; i < key.count; i++) {
-    const apq_weights *weights = product_of(desc, i).weights;
-    key.product[i].p = weights->bits;
-    key.product[i].n = weights->n;
-    key.product[i].group = weights->group;
+    const apq_product_desc product = product_of(desc, i);
+    key.product[i].p = product.weights->bits;
+    key.product[i].n = product.weights->n;
+    key.product[i].group = product.weights->group;
+    key.product[i].has_post = product.activation || product.combine;
   }
   return key;
 }

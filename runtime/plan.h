@@ -17,7 +17,8 @@ typedef struct apq__plan_product {
   apq_gemm_args args;
 } apq__plan_product;
 
-/* An entry as a plan runs it: with the tensor maps of the plan's weights where kernels take them. */
+/* An entry as a plan runs it: with the tensor maps of the plan's weights where kernels take them.
+ */
 typedef struct apq__plan_slot {
   const apq__entry *entry;
   apq_tensor_map *maps; /* [products], or NULL when no kernel takes any */
@@ -45,8 +46,8 @@ struct apq_plan {
   int static_zero;
   const float *input_scale;
   const int32_t *input_zero;
-  pthread_mutex_t lock;              /* one `prepare` at a time */
-  _Atomic(apq__slot_table *) table;  /* NULL before the first prepare */
+  pthread_mutex_t lock;             /* one `prepare` at a time */
+  _Atomic(apq__slot_table *) table; /* NULL before the first prepare */
   /* Addresses that were found to be the device's: looking one up costs as much as a run should. */
   _Atomic(uintptr_t) seen[APQ__SEEN];
   int count;

@@ -1,3 +1,5 @@
+#include "plan.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -5,7 +7,6 @@
 #include "alloc.h"
 #include "context.h"
 #include "kernel_launch.h"
-#include "plan.h"
 #include "status.h"
 #include "weights.h"
 
@@ -61,16 +62,14 @@ static apq__slot_table *copy_table(apq__slot_table *old, int list, int more) {
   table->list[list] = table->storage + kept[other];
   for (int i = 0; i < APQ__SLOTS_COUNT; i++) {
     table->count[i] = kept[i];
-    if (kept[i])
-      memcpy(table->list[i], old->list[i], (size_t)kept[i] * sizeof table->storage[0]);
+    if (kept[i]) memcpy(table->list[i], old->list[i], (size_t)kept[i] * sizeof table->storage[0]);
   }
   return table;
 }
 
 /* Prepares what the current table lacks and publishes a table with all of it.  On failure nothing
  * changes. */
-static apq_status extend(apq_plan *plan, int list, const span *spans, int count,
-                         apq_error *error) {
+static apq_status extend(apq_plan *plan, int list, const span *spans, int count, apq_error *error) {
   apq__slot_table *old = atomic_load(&plan->table);
   const int old_count = old ? old->count[list] : 0;
   apq__slot_table *table = copy_table(old, list, count);

@@ -1,10 +1,11 @@
+#include "plan.h"
+
 #include <stdint.h>
 
 #include "bitplane.h"
 #include "config.h"
 #include "context.h"
 #include "kernel_launch.h"
-#include "plan.h"
 #include "status.h"
 #include "weights.h"
 
@@ -138,9 +139,8 @@ static apq_status launch_product(const run *r, int i, const apq_output *output) 
   args.tickets = at(r, product->tickets);
   args.ldy = output->ldy;
   args.m = r->m;
-  return apq__product_launch(plan->context->device, product->kernel->kernel,
-                             &product->choice.shape, &args,
-                             r->slot->maps ? &r->slot->maps[i] : NULL, plan->recipe->key.q,
+  return apq__product_launch(plan->context->device, product->kernel->kernel, &product->choice.shape,
+                             &args, r->slot->maps ? &r->slot->maps[i] : NULL, plan->recipe->key.q,
                              product->wants_bytes, r->stream, r->error);
 }
 
@@ -161,8 +161,7 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
   status = check_matrix(plan, x, "x", &ldx, key->k, key->input, error);
   for (int i = 0; i < plan->count && !status; i++)
     status = check_output(plan, &plan->product[i], &output[i], error);
-  if (!status)
-    status = check_workspace(plan, slot->entry, m, workspace, workspace_bytes, error);
+  if (!status) status = check_workspace(plan, slot->entry, m, workspace, workspace_bytes, error);
 
   const run r = {plan, slot, m, workspace, stream, error};
   int packed = 0;
