@@ -92,7 +92,7 @@ static void check_products(const char *word, int n, int swizzle, int is_u8, int 
   test_kernel test;
   test_bulk_args args;
   memset(&args, 0, sizeof args);
-  size_t smem = (size_t)(2 * (ROWS + n) * swizzle + 32);
+  size_t smem = 2 * (size_t)(ROWS + n) * (size_t)swizzle + 32;
   char *source =
       apq__format("#define N %d\n#define SWIZZLE %d\n#define REGISTERS %d\n#define WORD %s\n%s", n,
                   swizzle, has_registers, word, body);
