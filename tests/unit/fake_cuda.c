@@ -215,6 +215,13 @@ EXPORT int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void 
   return result;
 }
 
+/* All memory is that of the first device; addresses below 64 KB are none. */
+EXPORT int cuPointerGetAttribute(void *value, int attribute, uint64_t memory) {
+  if (memory < 65536) return FAKE_ERROR_INVALID_VALUE;
+  *(int *)value = attribute == 2 /* CU_POINTER_ATTRIBUTE_MEMORY_TYPE */ ? 2 : 0;
+  return 0;
+}
+
 EXPORT int cuModuleLoadData(void **module, const void *image) {
   return image ? make("cuModuleLoadData", module, &state.modules) : FAKE_ERROR_INVALID_VALUE;
 }
