@@ -193,7 +193,7 @@ static void no_memory_is_reported_and_survived(void **state) {
       fail_msg("allocation %ld: %s: %s", i, apq_status_name(status), error.message);
     failed++;
   }
-  assert_in_range(failed, 20, 200);
+  assert_in_range(failed, 20, 2000);
   apq__object_free(&object);
 }
 
