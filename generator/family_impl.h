@@ -80,14 +80,16 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
 double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
                       const apq__target *target, const apq__shape *shape);
 
-/* Integers of a config of the warpgroup families, read once; as templates/warpgroup.cu, bgmma.cu
- * and igmma.cu define them. */
+/* Integers of a config of the warpgroup families, read once; as templates/warpgroup.cu, bgmma.cu,
+ * igmma.cu and imma_bulk.cu define them. */
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k, raster;
-  int swap, is_pingpong, is_horner, is_staged, is_overlapped, is_bytes;
+  int swap, is_pingpong, is_horner, is_staged, is_overlapped, is_bytes, is_mma, is_ahead;
   int out_bytes;
-  int x_tile, y_tile, x_planes, y_planes, sharers, x_blocks, columns, passes;
+  int x_tile, y_tile, x_planes, y_planes, passes;
+  int sharers, x_sharers, y_sharers; /* warpgroups that divide a tile, its rows, its columns */
+  int x_blocks, y_share, columns;    /* of a warpgroup */
   int slab;                      /* bytes of a plane's row in a stage */
   int stage_bytes;               /* a slot of the ring; igmma: of the activations' ring */
   int w_slot_bytes;              /* igmma: a slot of the weights' ring */
@@ -96,7 +98,7 @@ typedef struct apq__wgmma_knobs {
 
 apq__wgmma_knobs apq__wgmma_read(const apq__config *config);
 
-/* bgmma and igmma. */
+/* bgmma, igmma and imma_bulk. */
 apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *problem,
                              const apq__target *target, apq__shape *shape, apq_error *error);
 double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,

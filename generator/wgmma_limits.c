@@ -26,7 +26,9 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_horner = apq__config_is(config, "schedule", "horner");
   g.is_overlapped = apq__config_int(config, "overlap", 0);
   g.is_staged = apq__config_is(config, "store", "staged");
-  g.is_bytes = apq__config_is(config, "family", "igmma");
+  g.is_mma = apq__config_is(config, "family", "imma_bulk");
+  g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
+  g.is_ahead = apq__config_int(config, "ahead", 0);
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
   g.y_tile = g.swap ? g.tile_m : g.tile_n;
@@ -35,8 +37,12 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.y_planes = !is_expanded ? 1 : g.swap ? g.q : g.p;
   g.passes = g.is_horner ? g.p * g.q : 1;
   g.sharers = g.is_pingpong ? 1 : g.consumers;
-  g.x_blocks = g.x_tile / 64 / g.sharers;
-  g.columns = g.y_planes * g.y_tile;
+  int divides_y = apq__config_is(config, "divide", "columns");
+  g.x_sharers = divides_y ? 1 : g.sharers;
+  g.y_sharers = divides_y ? g.sharers : 1;
+  g.x_blocks = g.x_tile / 64 / g.x_sharers;
+  g.y_share = g.y_tile / g.y_sharers;
+  g.columns = g.y_planes * g.y_share;
   g.sums = g.x_blocks * g.x_planes * g.columns / 2;
   g.slab = g.tile_k / 8;
   g.threads = 128 * (1 + g.consumers);
@@ -53,8 +59,8 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
 /* A buffer of results (templates/wgmma.cu). */
 static int buffer_bytes(const apq__wgmma_knobs *g) {
   if (!g->is_staged) return 0;
-  if (g->swap) return (g->y_tile % 32 ? 16 : 32) * 64 * g->out_bytes;
-  int chunk = g->y_tile % 64 == 0 && g->out_bytes == 2 ? 64 : g->y_tile % 32 ? 16 : 32;
+  if (g->swap) return (g->y_share % 32 ? 16 : 32) * 64 * g->out_bytes;
+  int chunk = g->y_share % 64 == 0 && g->out_bytes == 2 ? 64 : g->y_share % 32 ? 16 : 32;
   return 64 * chunk * g->out_bytes;
 }
 
@@ -68,6 +74,10 @@ static int shared_bytes(const apq__wgmma_knobs *g) {
 
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
 static int estimate_registers(const apq__wgmma_knobs *g) {
+  /* imma_bulk: words of planes, codes of a step, activations of the first products. */
+  if (g->is_mma)
+    return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
+           (g->is_ahead ? g->y_share / 4 : 4) + 30;
   return g->sums + (g->is_bytes ? 32 * g->x_blocks + 8 : 0) +
          (g->is_overlapped ? g->x_blocks * g->y_tile / 4 : 0) +
          (g->split_k > 1 && g->x_planes * g->y_planes > 1 ? g->x_blocks * g->y_tile / 2 : 0) + 30;
@@ -82,8 +92,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
-      {strcmp(target->arch, "sm_90a") != 0, "wgmma exists on sm_90a alone"},
-      {g.x_tile % (64 * g.sharers), "the warpgroups do not divide the 64-row side of the tile"},
+      {strcmp(target->arch, "sm_90a") != 0, "warpgroups exist on sm_90a alone"},
+      {g.x_tile % (64 * g.x_sharers) || g.y_tile % (16 * g.y_sharers), "the warpgroups do not divide the tile into 64 rows and 16 columns"},
       {g.columns % 16 || g.columns > 256,
        "the columns of an instruction are not a multiple of 16 up to 256"},
       {g.tile_n % (8 * g.cluster_m) || g.tile_m % (8 * g.cluster_n),

@@ -470,6 +470,13 @@ APQ_WORD void apq_wgmma_commit(void) {
 /* ---- arithmetic with one rounding a step, so that every device gives the same bits ---- */
 
 APQ_WORD int apq_popc(apq_u32 v) { return __popc(v); }
+/* `a` where the mask's bits are set, else `b`; one LOP3, where the compiler would make two of C's
+ * three operations with a constant mask (PTX lop3). */
+APQ_WORD apq_u32 apq_select(apq_u32 a, apq_u32 b, apq_u32 mask) {
+  apq_u32 r;
+  asm("lop3.b32 %0, %1, %2, %3, 0xe4;" : "=r"(r) : "r"(a), "r"(b), "r"(mask));
+  return r;
+}
 /* Byte i of the result is byte number (selector >> 4i) % 8 of the eight of b:a (PTX prmt). */
 APQ_WORD apq_u32 apq_permute(apq_u32 a, apq_u32 b, apq_u32 selector) {
   return __byte_perm(a, b, selector);

@@ -5,9 +5,10 @@
  * planes would add is zero, and the compiler removes it. */
 
 /* One exchange of an 8x8 bit transpose: `low` keeps the bits of `mask` and gets those of `high`,
- * shifted up, in the places between; `high` gets the rest. */
+ * shifted up, in the places between; `high` gets the rest.  The mask's bits shifted up are its
+ * other bits. */
 APQ_FUNCTION void apq_exchange(apq_u32 *low, apq_u32 *high, int shift, apq_u32 mask) {
-  apq_u32 kept = (*low & mask) | ((*high & mask) << shift);
-  *high = ((*low >> shift) & mask) | (*high & ~mask);
+  apq_u32 kept = apq_select(*low, *high << shift, mask);
+  *high = apq_select(*low >> shift, *high, mask);
   *low = kept;
 }

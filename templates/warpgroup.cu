@@ -27,13 +27,24 @@
 #define Y_TILE TILE_N
 #endif
 
-/* Warpgroups that share a tile, and 64-row blocks that each has of it. */
+/* Warpgroups that share a tile; 64-row blocks and columns that each has of it, and where they
+ * begin. */
 #if ROLES == ROLES_PINGPONG
 #define SHARERS 1
 #else
 #define SHARERS CONSUMERS
 #endif
-#define X_BLOCKS (X_TILE / 64 / SHARERS)
+#if DIVIDE == DIVIDE_COLUMNS
+#define X_BLOCKS        (X_TILE / 64)
+#define Y_SHARE         (Y_TILE / SHARERS)
+#define X_FIRST(sharer) 0
+#define Y_FIRST(sharer) ((sharer)*Y_SHARE)
+#else
+#define X_BLOCKS        (X_TILE / 64 / SHARERS)
+#define Y_SHARE         Y_TILE
+#define X_FIRST(sharer) ((sharer)*X_BLOCKS * 64)
+#define Y_FIRST(sharer) 0
+#endif
 
 /* Blocks along m share the weights of their tiles, blocks along n the activations. */
 #define CLUSTER (CLUSTER_M * CLUSTER_N)
@@ -96,7 +107,7 @@ typedef struct apq_pending {
   int is_there, is_fast; /* is_fast as apq_is_fast says */
   int m0, n0;
 #if OUT != OUT_I32 && OUT != OUT_F32
-  apq_u32 pair[X_BLOCKS][Y_TILE / 4];
+  apq_u32 pair[X_BLOCKS][Y_SHARE / 4];
 #endif
 } apq_pending;
 

@@ -58,7 +58,7 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
 /* A lane's place: results i of block `block` lie in x row 64 * block + x_row + 8 * (i / 2 % 2) of
  * its warpgroup and y column i / 4 * 8 + y_column + i % 2. */
 typedef struct apq_lane {
-  int x_first; /* first x row of the warpgroup in the tile */
+  int x_first, y_first; /* first row and column of the warpgroup in the tile */
   int x_row, y_column;
   int edges; /* where this tile's are */
 } apq_lane;
@@ -73,7 +73,7 @@ typedef struct apq_lane {
 
 /* The edges of a lane's two columns from y on. */
 APQ_FUNCTION void apq_get_pair(const apq_lane *lane, int y, int is_plain, apq_edge edge[2]) {
-  int at = lane->edges + (y + lane->y_column) * 8;
+  int at = lane->edges + (lane->y_first + y + lane->y_column) * 8;
   apq_u32x4 needed = apq_lds128(at + PAIRS_AT), others = {0, 0, 0, 0};
   if (!is_plain) others = apq_lds128(at + OTHERS_AT);
   edge[0].rest = needed.x, edge[1].rest = needed.y;
@@ -92,7 +92,7 @@ APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const ap
 APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane,
                                const apq_work *work, int x, int y, int e, int *m, int *n) {
   x += lane->x_row + 8 * (e / 2 % 2);
-  y += e / 4 * 8 + lane->y_column + e % 2;
+  y += lane->y_first + e / 4 * 8 + lane->y_column + e % 2;
   *m = work->m0 + TILE_AT_M(x, y);
   *n = work->n0 + TILE_AT_N(x, y);
   return *m < args->m && *n < args->n;
@@ -118,11 +118,11 @@ APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *la
  * enough. Rows of a buffer are tokens; their 16-byte pieces are permuted by the row's number, so
  * that eight rows of one piece lie in different banks. */
 #if SWAP
-#define Y_CHUNK     (Y_TILE % 32 ? 16 : 32)
+#define Y_CHUNK     (Y_SHARE % 32 ? 16 : 32)
 #define BUFFER_ROWS Y_CHUNK
 #define ROW_RESULTS 64
 #else
-#define Y_CHUNK     (Y_TILE % 64 == 0 && OUT_BYTES == 2 ? 64 : Y_TILE % 32 ? 16 : 32)
+#define Y_CHUNK     (Y_SHARE % 64 == 0 && OUT_BYTES == 2 ? 64 : Y_SHARE % 32 ? 16 : 32)
 #define BUFFER_ROWS 64
 #define ROW_RESULTS Y_CHUNK
 #endif
@@ -218,20 +218,20 @@ APQ_FUNCTION void apq_pass_buffer(const apq_gemm_args *args, int chunk, int m, i
 #define Y_CHUNK 16
 #endif
 
-#define CHUNKS (Y_TILE / Y_CHUNK)
+#define CHUNKS (Y_SHARE / Y_CHUNK)
 
 /* Stores a finished tile's share, a chunk at a time. */
 APQ_FUNCTION void apq_store_pending(const apq_gemm_args *args, apq_pending *pending) {
 #if OVERLAP
   int warpgroup = apq_thread() / 128 - 1;
-  int x_first = SHARERS > 1 ? warpgroup * X_BLOCKS * 64 : 0;
+  int sharer = SHARERS > 1 ? warpgroup : 0;
   APQ_UNROLL
   for (int block = 0; block < X_BLOCKS; block++) {
-    int x = x_first + 64 * block;
+    int x = X_FIRST(sharer) + 64 * block;
     APQ_UNROLL
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
-      int buffer = BUFFER_AT(warpgroup, block * CHUNKS + chunk), y = chunk * Y_CHUNK;
-      apq_stage_chunk(buffer, pending->pair[block] + y / 4);
+      int buffer = BUFFER_AT(warpgroup, block * CHUNKS + chunk), y = Y_FIRST(sharer) + chunk * Y_CHUNK;
+      apq_stage_chunk(buffer, pending->pair[block] + chunk * (Y_CHUNK / 4));
       int m = pending->m0 + TILE_AT_M(x, y), n = pending->n0 + TILE_AT_N(x, y);
       if (pending->is_fast)
         apq_pass_buffer(args, block * CHUNKS + chunk, m, n, 1);
@@ -251,18 +251,18 @@ APQ_FUNCTION void apq_store_pending(const apq_gemm_args *args, apq_pending *pend
 /* Leaves this unit's sums in device memory.  The warpgroup that takes the last ticket of its share
  * of the tile adds up all of them, into acc's first registers, and returns 1.  Sums are integers,
  * so their order is free; a thread's own order of them makes all accesses neighbors. */
-#define SHARE (X_BLOCKS * (Y_TILE / 2) * 128)
+#define SHARE (X_BLOCKS * (Y_SHARE / 2) * 128)
 APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work, int sharer,
                                 int warpgroup, int acc[ACCUMULATORS][SUMS],
-                                apq_u32 sum[X_BLOCKS][Y_TILE / 2]) {
+                                apq_u32 sum[X_BLOCKS][Y_SHARE / 2]) {
   int t = apq_thread() % 128, share = work->tile * SHARERS + sharer;
   int *all = args->partial + (long long)share * SPLIT_K * SHARE + t;
   APQ_UNROLL
   for (int block = 0; block < X_BLOCKS; block++) {
     APQ_UNROLL
-    for (int i = 0; i < Y_TILE / 2; i++) {
+    for (int i = 0; i < Y_SHARE / 2; i++) {
       sum[block][i] = apq_sum(acc, block, i);
-      apq_stg32(all + work->split * SHARE + (block * (Y_TILE / 2) + i) * 128, sum[block][i]);
+      apq_stg32(all + work->split * SHARE + (block * (Y_SHARE / 2) + i) * 128, sum[block][i]);
     }
   }
   /* As in a whole block: one thread speaks for the warpgroup between two barriers. */
@@ -282,14 +282,14 @@ APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work,
     APQ_UNROLL
     for (int block = 0; block < X_BLOCKS; block++) {
       APQ_UNROLL
-      for (int i = 0; i < Y_TILE / 2; i++)
-        sum[block][i] += apq_ldg32_volatile(all + other * SHARE + (block * (Y_TILE / 2) + i) * 128);
+      for (int i = 0; i < Y_SHARE / 2; i++)
+        sum[block][i] += apq_ldg32_volatile(all + other * SHARE + (block * (Y_SHARE / 2) + i) * 128);
     }
   }
   return 1;
 }
 #define SUM(block, i)     sum[block][i]
-#define apq_sums_of_share apq_u32 sum[X_BLOCKS][Y_TILE / 2]
+#define apq_sums_of_share apq_u32 sum[X_BLOCKS][Y_SHARE / 2]
 #else
 #define SUM(block, i)     apq_sum(acc, block, i)
 #define apq_sums_of_share int acc[ACCUMULATORS][SUMS]
@@ -314,7 +314,7 @@ APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *wo
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
     APQ_UNROLL
-    for (int y = 0; y < Y_TILE; y += 16) {
+    for (int y = 0; y < Y_SHARE; y += 16) {
       apq_u32 result[8];
       APQ_UNROLL
       for (int e = 0; e < 8; e += 4) {
@@ -345,7 +345,7 @@ APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *wo
 #else
       apq_stage_results(lane, BUFFER_AT(warpgroup, chunk), i, result);
 #endif
-      int first = y - y % Y_CHUNK;
+      int first = lane->y_first + y - y % Y_CHUNK;
       if (i == Y_CHUNK / 16 - 1)
         apq_pass_buffer(args, chunk, work->m0 + TILE_AT_M(x, first), work->n0 + TILE_AT_N(x, first),
                         is_fast);
@@ -375,7 +375,8 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
   apq_pending pending;
   pending.is_there = 0;
   apq_lane lane;
-  lane.x_first = sharer * X_BLOCKS * 64;
+  lane.x_first = X_FIRST(sharer);
+  lane.y_first = Y_FIRST(sharer);
   lane.x_row = t / 32 * 16 + t % 32 / 4;
   lane.y_column = t % 4 * 2;
   int lead = STAGGER, turn = 0;
@@ -402,7 +403,7 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
     lane.edges = EDGES_AT + set.slot * EDGE_SET_BYTES;
     int is_fast = !POST && apq_is_fast(args, &work);
 #if SPLIT_K > 1
-    apq_u32 sum[X_BLOCKS][Y_TILE / 2];
+    apq_u32 sum[X_BLOCKS][Y_SHARE / 2];
     int is_last = apq_share_sums(args, &work, sharer, warpgroup, acc, sum);
     if (is_last && is_fast)
       apq_finish_share(args, &work, &lane, warpgroup, 1, sum, &pending);

@@ -44,6 +44,7 @@ static const sweep_kind sweep_kinds[] = {
     {"igmma", ""},
     {"imma", "group=32"},
     {"bmma", "schedule=side,recombine=registers,group=256"},
+    {"imma_bulk", ""},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 
@@ -102,26 +103,30 @@ enum { SWEEP_WARPGROUPS = sizeof sweep_warpgroups / sizeof sweep_warpgroups[0] }
 static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
                            const apq__target *target, apq__config *out) {
   static const char *const outs[] = {"f16", "i32", "bf16", "f32"};
-  int i = (p - 1) * 8 + q - 1 + turn * 11, is_igmma = strcmp(kind->family, "igmma") == 0;
+  int i = (p - 1) * 8 + q - 1 + turn * 11, is_b1 = strcmp(kind->family, "bgmma") == 0;
+  int is_mma = strcmp(kind->family, "imma_bulk") == 0;
   for (int try = 0; try < 4 * SWEEP_WARPGROUPS; try++) {
     /* What of the turn is not feasible gives way step by step: stagger and overlap, then the split.
      */
     int w = (i + try) % SWEEP_WARPGROUPS, ease = try / SWEEP_WARPGROUPS;
-    int swap = is_igmma || i / 2 % 2, stages = 2 + i / 3 % 3;
+    int swap = !is_b1 || i / 2 % 2, stages = 2 + i / 3 % 3;
     int x = sweep_warpgroups[w].x_tile, y = sweep_warpgroups[w].y_tile;
     apq__config config;
     apq__shape shape;
-    char text[APQ__KEY_MAX];
-    snprintf(
-        text, sizeof text,
-        "family=%s%s%s,p=%d,q=%d,tile_m=%d,tile_n=%d,tile_k=%d,stages=%d,consumers=%d,roles=%s,"
-        "stagger=%d,overlap=%d,swap=%d,cluster_m=%d,cluster_n=%d,raster=%d,split_k=%d,store=%s,"
-        "out=%s,post=%d",
-        kind->family, *kind->knobs ? "," : "", kind->knobs, p, q, swap ? y : x, swap ? x : y,
-        256 << (i / 5 % 3), stages, sweep_warpgroups[w].consumers, sweep_warpgroups[w].roles,
-        ease < 1 && i % 2 ? 1 : 0, ease < 2 && i % 3 == 0, swap, sweep_warpgroups[w].cluster_m,
-        sweep_warpgroups[w].cluster_n, 1 << (i % 3), ease < 3 && i % 5 == 0 ? 2 : 1,
-        i % 7 == 1 ? "direct" : "staged", outs[i / 3 % 4], i % 11 == 3 && i / 3 % 4 != 1);
+    char text[APQ__KEY_MAX], order[64];
+    snprintf(order, sizeof order, "roles=%s,overlap=%d", sweep_warpgroups[w].roles,
+             ease < 2 && i % 3 == 0);
+    if (is_mma)
+      snprintf(order, sizeof order, "divide=%s,ahead=%d", i % 3 ? "columns" : "rows", i / 2 % 2);
+    snprintf(text, sizeof text,
+             "family=%s%s%s,p=%d,q=%d,tile_m=%d,tile_n=%d,tile_k=%d,stages=%d,consumers=%d,%s,"
+             "stagger=%d,swap=%d,cluster_m=%d,cluster_n=%d,raster=%d,split_k=%d,store=%s,"
+             "out=%s,post=%d",
+             kind->family, *kind->knobs ? "," : "", kind->knobs, p, q, swap ? y : x, swap ? x : y,
+             256 << (i / 5 % 3), stages, sweep_warpgroups[w].consumers, order,
+             ease < 1 && i % 2 ? 1 : 0, swap, sweep_warpgroups[w].cluster_m,
+             sweep_warpgroups[w].cluster_n, 1 << (i % 3), ease < 3 && i % 5 == 0 ? 2 : 1,
+             i % 7 == 1 ? "direct" : "staged", outs[i / 3 % 4], i % 11 == 3 && i / 3 % 4 != 1);
     if (apq__config_parse(text, &config, NULL) || apq__config_complete(&config, NULL) ||
         apq__config_limits(&config, NULL, target, &shape, NULL))
       continue;
@@ -136,7 +141,8 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
 static int sweep_config(const sweep_kind *kind, int p, int q, int turn, const apq__target *target,
                         apq__config *out) {
   if (strcmp(kind->family, "decode") == 0) return sweep_decode(kind, p, q, turn, target, out);
-  if (strstr(kind->family, "gmma")) return sweep_warpgroup(kind, p, q, turn, target, out);
+  if (strstr(kind->family, "gmma") || strcmp(kind->family, "imma_bulk") == 0)
+    return sweep_warpgroup(kind, p, q, turn, target, out);
   static const char *const layouts[] = {"linear", "padded", "xor"};
   static const char *const outs[] = {"i32", "f16", "bf16", "f32"};
   int is_bmma = strcmp(kind->family, "bmma") == 0;

@@ -94,6 +94,10 @@ static void warpgroups_multiply_bytes(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[8], "emu:sm_90a", 4, 1), 0);
 }
+static void warpgroups_multiply_bytes_warp_by_warp(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[11], "emu:sm_90a", 4, 1), 0);
+}
 static void groups_have_their_own_scales(void **state) {
   (void)state;
   assert_int_equal(sweep(&sweep_kinds[9], "emu:sm_90a", 3), 0);
@@ -132,6 +136,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bits),
       cmocka_unit_test(warpgroups_multiply_bits_plane_by_plane),
       cmocka_unit_test(warpgroups_multiply_bytes),
+      cmocka_unit_test(warpgroups_multiply_bytes_warp_by_warp),
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),

@@ -1,0 +1,73 @@
+/* ---- two rings of the warpgroup families on bytes: activations by 128 k, weight planes by TILE_K
+ * ---- */
+
+/* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]. */
+#define SLAB       (TILE_K / 8)
+#define BLOCKS     (TILE_K / 128)
+#define A_BYTES    (TILE_M * 128)
+#define W_BYTES    (P * TILE_N * SLAB)
+#define W_AT       (STAGES * A_BYTES)
+#define RING_BYTES (W_AT + W_STAGES * W_BYTES)
+
+#define BARRIERS_AT   RING_BYTES
+#define FULL(slot)    (BARRIERS_AT + 8 * (slot))
+#define FREE(slot)    (BARRIERS_AT + 8 * (STAGES + (slot)))
+#define W_FULL(slot)  (BARRIERS_AT + 8 * (2 * STAGES + (slot)))
+#define W_FREE(slot)  (BARRIERS_AT + 8 * (2 * STAGES + W_STAGES + (slot)))
+#define STARTED(w)    (BARRIERS_AT + 8 * (2 * STAGES + 2 * W_STAGES + (w)))
+#define TURN(w)       (BARRIERS_AT + 8 * (2 * STAGES + 2 * W_STAGES + (w)))
+#define RING_BARRIERS (2 * STAGES + 2 * W_STAGES + CONSUMERS)
+
+APQ_FUNCTION void apq_init_ring(void) {
+  APQ_UNROLL
+  for (int slot = 0; slot < STAGES; slot++) {
+    apq_mbarrier_init(FULL(slot), 1);
+    apq_mbarrier_init(FREE(slot), RELEASES(SHARERS));
+  }
+  APQ_UNROLL
+  for (int slot = 0; slot < W_STAGES; slot++) {
+    apq_mbarrier_init(W_FULL(slot), 1);
+    apq_mbarrier_init(W_FREE(slot), RELEASES(SHARERS));
+  }
+  APQ_UNROLL
+  for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), 1);
+}
+
+APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
+  return (args->row_bytes + SLAB - 1) / SLAB;
+}
+
+/* Where in the rings a warpgroup, or the feeding thread, is. */
+typedef struct apq_ring {
+  apq_place a, w;
+} apq_ring;
+
+/* Past the stages of a unit that another warpgroup takes. */
+APQ_FUNCTION void apq_skip_unit(const apq_work *work, apq_ring *at) {
+  at->a = apq_skip_places(at->a, STAGES, (work->end - work->first) * BLOCKS);
+  at->w = apq_skip_places(at->w, W_STAGES, work->end - work->first);
+}
+
+/* The copies of one unit, by one thread. */
+APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
+  APQ_NO_UNROLL
+  for (int stage = work->first; stage < work->end; stage++) {
+    int full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
+    apq_mbarrier_wait(W_FREE(at->w.slot), at->w.phase ^ 1);
+    apq_mbarrier_expect(full, W_BYTES);
+    APQ_UNROLL
+    for (int plane = 0; plane < P; plane++)
+      apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0, plane,
+                    TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
+    at->w = apq_next_place(at->w, W_STAGES);
+    APQ_NO_UNROLL
+    for (int block = 0; block < BLOCKS; block++) {
+      full = FULL(at->a.slot);
+      apq_mbarrier_wait(FREE(at->a.slot), at->a.phase ^ 1);
+      apq_mbarrier_expect(full, A_BYTES);
+      apq_copy_tile(at->a.slot * A_BYTES, &args->a, full, (stage * BLOCKS + block) * 128, work->m0,
+                    0, TILE_M, 128, CLUSTER_N, RANK_N, A_MASK);
+      at->a = apq_next_place(at->a, STAGES);
+    }
+  }
+}
