@@ -90,10 +90,10 @@ typedef struct apq__wgmma_knobs {
   int x_tile, y_tile, x_planes, y_planes, passes;
   int sharers, x_sharers, y_sharers; /* warpgroups that divide a tile, its rows, its columns */
   int x_blocks, y_share, columns;    /* of a warpgroup */
-  int slab;                      /* bytes of a plane's row in a stage */
-  int stage_bytes;               /* a slot of the ring; igmma: of the activations' ring */
-  int w_slot_bytes;              /* igmma: a slot of the weights' ring */
-  int ring_bytes, threads, sums; /* sums: accumulators of a thread */
+  int slab;                          /* bytes of a plane's row in a stage */
+  int stage_bytes;                   /* a slot of the ring; igmma: of the activations' ring */
+  int w_slot_bytes;                  /* igmma: a slot of the weights' ring */
+  int ring_bytes, threads, sums;     /* sums: accumulators of a thread */
 } apq__wgmma_knobs;
 
 apq__wgmma_knobs apq__wgmma_read(const apq__config *config);

@@ -22,6 +22,19 @@ static double write_cycles(double rows, double bytes) {
   return rows * at_least(bytes, 80) / 128;
 }
 
+/* imma_bulk: a warp reads all activations of its warpgroup's share by itself and unpacks its
+ * weights among its products.  0.85 of the integer operations were seen to add to the products'
+ * time (W4A4, tiles of 64x64 and 32x128 a warp), and little else. */
+static double mma_cycles(const apq__wgmma_knobs *g, const apq__target *target, double depth) {
+  double tensor = (double)g->x_tile * g->y_tile * depth / target->u8_macs;
+  double weights = (double)g->x_tile * g->y_sharers;
+  double shared = (4.0 * g->consumers * g->y_share + weights * g->p / 8) * depth / 128 +
+                  write_cycles((double)g->tile_n * g->p * depth / g->tile_k, g->slab) +
+                  write_cycles(g->tile_m * depth / 128, 128);
+  double integer = weights * depth / 1024 * unpack_operations[g->p] / 4 * 1.6;
+  return at_least(tensor + 0.85 * integer, 0.9 * shared);
+}
+
 /* Cycles of one unit's main loop. */
 static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, double depth) {
   double rows = (double)g->x_tile * g->x_planes, bytes = g->is_bytes ? 1.0 : 0.125;
@@ -44,7 +57,9 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   double fetched =
       (w_rows / g->cluster_m * 0.125 + a_rows / g->cluster_n * (g->is_bytes ? 1.0 : 0.125)) * depth;
   double l2_rate = target->l2_bytes_per_s * bulk_gain / target->sm_count / target->clock_hz;
-  double busy = at_least(at_least(tensor / 0.93, shared), at_least(integer, fetched / l2_rate));
+  double busy = at_least(tensor / 0.93, at_least(shared, integer));
+  if (g->is_mma) busy = mma_cycles(g, target, depth);
+  busy = at_least(busy, fetched / l2_rate);
   /* A ring has to cover the latency of its copies, about 1 500 cycles. */
   double covered = (g->stages - 1) * (double)(g->is_bytes ? 128 : g->tile_k) / depth * busy;
   if (covered < 1500) busy += (1500 - covered) / (covered + 300) * 0.8 * busy;
@@ -61,7 +76,7 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
   double k = apq__ceil_div(problem->k, g.tile_k) * (double)g.tile_k;
   double loop = loop_cycles(&g, target, k / g.split_k * g.passes);
   /* Sums that leave few registers for anything else are moved about. */
-  if (shape->registers > 210) loop *= 1.25;
+  if (shape->registers > 210 && !g.is_mma) loop *= 1.25;
   /* Sharing the smaller operand makes blocks wait for each other and saves little. */
   if (g.cluster_m * g.cluster_n > 1) {
     int is_smaller =

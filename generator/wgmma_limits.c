@@ -93,7 +93,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
       {strcmp(target->arch, "sm_90a") != 0, "warpgroups exist on sm_90a alone"},
-      {g.x_tile % (64 * g.x_sharers) || g.y_tile % (16 * g.y_sharers), "the warpgroups do not divide the tile into 64 rows and 16 columns"},
+      {g.x_tile % (64 * g.x_sharers) || g.y_tile % (16 * g.y_sharers),
+       "the warpgroups do not divide the tile into 64 rows and 16 columns"},
       {g.columns % 16 || g.columns > 256,
        "the columns of an instruction are not a multiple of 16 up to 256"},
       {g.tile_n % (8 * g.cluster_m) || g.tile_m % (8 * g.cluster_n),

@@ -9,6 +9,6 @@ end
 
 return space {
   name = "default",
-  spaces = { "bmma", "imma", "bgmma", "igmma" },
+  spaces = { "bmma", "imma", "bgmma", "igmma", "imma_bulk" },
   problems = problems,
 }

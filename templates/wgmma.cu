@@ -230,7 +230,8 @@ APQ_FUNCTION void apq_store_pending(const apq_gemm_args *args, apq_pending *pend
     int x = X_FIRST(sharer) + 64 * block;
     APQ_UNROLL
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
-      int buffer = BUFFER_AT(warpgroup, block * CHUNKS + chunk), y = Y_FIRST(sharer) + chunk * Y_CHUNK;
+      int buffer = BUFFER_AT(warpgroup, block * CHUNKS + chunk),
+          y = Y_FIRST(sharer) + chunk * Y_CHUNK;
       apq_stage_chunk(buffer, pending->pair[block] + chunk * (Y_CHUNK / 4));
       int m = pending->m0 + TILE_AT_M(x, y), n = pending->n0 + TILE_AT_N(x, y);
       if (pending->is_fast)
@@ -283,7 +284,8 @@ APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work,
     for (int block = 0; block < X_BLOCKS; block++) {
       APQ_UNROLL
       for (int i = 0; i < Y_SHARE / 2; i++)
-        sum[block][i] += apq_ldg32_volatile(all + other * SHARE + (block * (Y_SHARE / 2) + i) * 128);
+        sum[block][i] +=
+            apq_ldg32_volatile(all + other * SHARE + (block * (Y_SHARE / 2) + i) * 128);
     }
   }
   return 1;
