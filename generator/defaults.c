@@ -54,15 +54,17 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
   return apq__fail(error, APQ_INFEASIBLE, "limits", "no built-in kernel fits %s", target->arch);
 }
 
-/* Few rows leave an SM with one or two: all of its threads share them, a chunk each.  Of many rows
- * several are in flight, each of fewer threads that keep more of it. */
+/* Few rows leave an SM with one or two: all of its threads share them, a chunk each if that
+ * suffices.  Of many rows several are in flight, each of fewer threads that keep more of it. */
 static void pack_threads(const apq__problem *problem, int *warps, int *hold) {
-  enum { FEW_ROWS = 256, WARPS_MIN = 4, WARPS_MAX = 32 };
+  enum { FEW_ROWS = 256, UNIT = 4, LANES = 32, WARPS_MAX = 32 };
   const int is_few = problem->m <= FEW_ROWS;
   const int chunks = apq__ceil_div(problem->k, 128) * 16;
+  const int most = is_few ? WARPS_MAX : WARPS_MAX / 2;
   *hold = is_few ? 1 : 4;
-  *warps = WARPS_MIN;
-  while (32 * *warps * *hold < chunks && *warps < (is_few ? WARPS_MAX : WARPS_MAX / 2)) *warps *= 2;
+  while (*hold < 4 && chunks > LANES * WARPS_MAX * *hold) *hold *= 2;
+  *warps = apq__ceil_div(chunks, LANES * *hold * UNIT) * UNIT;
+  if (*warps > most) *warps = most;
 }
 
 apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
