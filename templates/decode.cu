@@ -59,14 +59,16 @@ typedef struct apq_cursor {
   int tile, step;
 } apq_cursor;
 
-/* What is in registers of one load.  The edge is that of the output channel that the thread
- * finishes, with the last load of a tile. */
+/* What is in registers of one load.  A block of several tiles has with the last load of a tile the
+ * edge of the output channel that the thread finishes. */
 typedef struct apq_item {
   apq_weights w;
 #if OPERAND == OPERAND_STREAM
   apq_activations a;
 #endif
+#if PERSIST
   apq_raw_edge edge;
+#endif
 } apq_item;
 
 APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
@@ -96,6 +98,12 @@ APQ_FUNCTION int apq_slab(const apq_lane *lane, const apq_cursor *at, int d) {
   return (at->step * DEPTH + d) * WARPS_K + lane->k_warp;
 }
 
+/* The edge of the output channel that this thread finishes. */
+APQ_FUNCTION void apq_load_edge(const apq_gemm_args *args, int tile, apq_raw_edge *edge) {
+  int n = tile * ROWS + (int)((apq_u32)apq_thread() % ROWS);
+  if (apq_thread() < RESULTS) *edge = apq_load_column(args, n < args->n ? n : args->n - 1);
+}
+
 /* Loads weights; rows past the matrix repeat its last, and chunks past k are zero. */
 APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *lane,
                                    const apq_cursor *at, apq_item *item) {
@@ -121,10 +129,9 @@ APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *la
       }
     }
   }
-  if (at->step == lane->steps - 1 && apq_thread() < RESULTS) {
-    int n = at->tile * ROWS + (int)((apq_u32)apq_thread() % ROWS);
-    item->edge = apq_load_column(args, n < args->n ? n : args->n - 1);
-  }
+#if PERSIST
+  if (at->step == lane->steps - 1) apq_load_edge(args, at->tile, &item->edge);
+#endif
 }
 
 /* A lane's 16 bytes of activations: chunk c of a slab in fragment yi; zeros past k and past the
@@ -272,12 +279,24 @@ APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, const apq_lane *lane
   }
 }
 
-/* The edges of the block's tokens. */
-APQ_FUNCTION void apq_put_rows(const apq_gemm_args *args, const apq_lane *lane) {
-  if (apq_thread() >= TILE_M || lane->m0 + apq_thread() >= args->m) return;
-  apq_raw_edge raw = apq_load_row(args, lane->m0 + apq_thread());
-  apq_edge row = apq_finish_edge(args, &raw, 1);
+/* Whether this thread puts the edge of a token into shared memory. */
+APQ_FUNCTION int apq_has_row(const apq_gemm_args *args, const apq_lane *lane) {
+  return apq_thread() < TILE_M && lane->m0 + apq_thread() < args->m;
+}
+
+APQ_FUNCTION void apq_put_row(const apq_gemm_args *args, const apq_lane *lane,
+                              const apq_raw_edge *raw) {
+  if (!apq_has_row(args, lane)) return;
+  apq_edge row = apq_finish_edge(args, raw, 1);
   apq_put_edge(apq_thread() * EDGE_BYTES, &row);
+}
+
+/* Finishes a tile. */
+APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, int tile, int set,
+                             const apq_sums *sums, const apq_raw_edge *edge) {
+  apq_put_sums(lane, set, sums);
+  apq_syncthreads();
+  apq_store_tile(args, lane, tile, set, edge);
 }
 
 #if OPERAND == OPERAND_STREAM
@@ -288,71 +307,81 @@ APQ_FUNCTION void apq_put_rows(const apq_gemm_args *args, const apq_lane *lane) 
 #define ITEM_ACTIVATIONS(s) (const apq_activations *)0
 #endif
 
+/* The first loads stand before the loop although their code is repeated in it: whatever the
+ * compiler moves out of the loop would else come before them. */
 APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_lane lane;
   apq_lane_init(&lane, &args);
   apq_cursor use = {apq_block_x(), 0}, load = use;
   apq_item item[STAGES];
-#if OPERAND == OPERAND_KEEP
-  apq_activations kept;
-#endif
-  apq_sums sums;
-  int set = 0, is_first = 1;
-  apq_clear(&sums);
 #if PDL
   apq_grid_release();
 #endif
   APQ_UNROLL
-  for (int s = 0; s < STAGES - 1; s++) {
+  for (int s = 0; s < STAGES; s++) {
     if (load.tile < lane.tiles) apq_load_weights(&args, &lane, &load, &item[s]);
     apq_next(&lane, &load);
   }
+#if !PERSIST
+  apq_raw_edge edge;
+  apq_load_edge(&args, use.tile, &edge);
+#endif
+
+  /* Everything else is on its way before anything is waited for. */
+#if PDL
+  apq_grid_wait();
+#endif
+#if OPERAND == OPERAND_STREAM
+  load = use;
+  APQ_UNROLL
+  for (int s = 0; s < STAGES; s++) {
+    if (load.tile < lane.tiles) apq_load_activations(&args, &lane, &load, &item[s].a);
+    apq_next(&lane, &load);
+  }
+#elif OPERAND == OPERAND_KEEP
+  apq_activations kept;
+  apq_load_activations(&args, &lane, &use, &kept);
+#endif
+  apq_raw_edge row = {0, 0, 0.0f, 0.0f};
+  if (apq_has_row(&args, &lane)) row = apq_load_row(&args, lane.m0 + apq_thread());
+#if OPERAND == OPERAND_SHARED
+  apq_fill_panel(&args, &lane);
+  apq_syncthreads();
+#endif
+
+  apq_sums sums;
+  int set = 0; /* which half of the partial sums' place */
+  apq_clear(&sums);
   APQ_NO_UNROLL
-  for (;;) {
+  do {
     APQ_UNROLL
     for (int s = 0; s < STAGES; s++) {
-      enum { LAST = STAGES - 1 };
-      apq_item *fill = &item[(s + LAST) % STAGES];
-      if (load.tile < lane.tiles) apq_load_weights(&args, &lane, &load, fill);
-      if (s == 0 && is_first) {
-        /* The weights of all stages are on their way. */
-        is_first = 0;
-#if PDL
-        apq_grid_wait();
-#endif
-#if OPERAND == OPERAND_STREAM
-        apq_cursor at = use;
-        APQ_UNROLL
-        for (int i = 0; i < LAST; i++) {
-          if (at.tile < lane.tiles) apq_load_activations(&args, &lane, &at, &item[i].a);
-          apq_next(&lane, &at);
-        }
-#elif OPERAND == OPERAND_KEEP
-        apq_load_activations(&args, &lane, &use, &kept);
-#else
-        apq_fill_panel(&args, &lane);
-#endif
-        apq_put_rows(&args, &lane);
-#if OPERAND == OPERAND_SHARED
-        apq_syncthreads();
-#endif
-      }
-#if OPERAND == OPERAND_STREAM
-      if (load.tile < lane.tiles) apq_load_activations(&args, &lane, &load, &fill->a);
-#endif
-      apq_next(&lane, &load);
-
+      if (s > 0 && use.tile >= lane.tiles) break;
       apq_multiply_item(&lane, &use, &item[s], ITEM_ACTIVATIONS(s), &sums);
+#if PERSIST
       int tile = use.tile, is_last = use.step == lane.steps - 1;
+      apq_raw_edge edge = item[s].edge;
+#endif
       apq_next(&lane, &use);
+      if (load.tile < lane.tiles) {
+        apq_load_weights(&args, &lane, &load, &item[s]);
+#if OPERAND == OPERAND_STREAM
+        apq_load_activations(&args, &lane, &load, &item[s].a);
+#endif
+        apq_next(&lane, &load);
+      }
+#if PERSIST
       if (is_last) {
-        apq_put_sums(&lane, set, &sums);
-        apq_syncthreads();
-        apq_store_tile(&args, &lane, tile, set, &item[s].edge);
-        if (use.tile >= lane.tiles) return;
+        if (tile == apq_block_x()) apq_put_row(&args, &lane, &row);
+        apq_finish(&args, &lane, tile, set, &sums, &edge);
         apq_clear(&sums);
         set ^= 1;
       }
+#endif
     }
-  }
+  } while (use.tile < lane.tiles);
+#if !PERSIST
+  apq_put_row(&args, &lane, &row);
+  apq_finish(&args, &lane, apq_block_x(), set, &sums, &edge);
+#endif
 }
