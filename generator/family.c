@@ -131,6 +131,13 @@ const char *apq__family_name(const apq__family *family) {
 int apq__family_is_product(const apq__family *family) {
   return family->is_product;
 }
+int apq__config_has_post(const apq__config *config) {
+  return !apq__config_is(config, "post", "0");
+}
+apq_status apq__config_add_post(apq__config *config, apq_error *error) {
+  if (apq__config_has_post(config)) return APQ_OK;
+  return apq__config_set(config, "post", "1", error);
+}
 int apq__config_wants_bytes(const apq__config *config) {
   const apq__family *family = NULL;
   if (apq__config_family(config, "config", &family, NULL)) return 0;

@@ -85,7 +85,7 @@ double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k, raster;
-  int swap, is_pingpong, is_horner, is_staged, is_bytes;
+  int swap, is_pingpong, is_horner, is_staged, is_overlapped, is_bytes;
   int out_bytes;
   int x_tile, y_tile, x_planes, y_planes, sharers, x_blocks, columns, passes;
   int slab;                      /* bytes of a plane's row in a stage */

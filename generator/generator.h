@@ -43,6 +43,10 @@ typedef struct apq__box {
   int bytes, rows, swizzle;
 } apq__box;
 
+/* Whether the kernel can apply an activation function and a second operand after the bias. Families
+ * that generate code for it only on demand have a knob `post`, which apq__config_add_post sets. */
+int apq__config_has_post(const apq__config *config);
+apq_status apq__config_add_post(apq__config *config, apq_error *error);
 /* Whether the kernel reads activations as bytes (apq__pack_bytes) rather than planes. */
 int apq__config_wants_bytes(const apq__config *config);
 

@@ -24,6 +24,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.raster = apq__config_int(config, "raster", 1);
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
+  g.is_overlapped = apq__config_int(config, "overlap", 0);
   g.is_staged = apq__config_is(config, "store", "staged");
   g.is_bytes = apq__config_is(config, "family", "igmma");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
@@ -68,6 +69,7 @@ static int shared_bytes(const apq__wgmma_knobs *g) {
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
 static int estimate_registers(const apq__wgmma_knobs *g) {
   return g->sums + (g->is_bytes ? 32 * g->x_blocks + 8 : 0) +
+         (g->is_overlapped ? g->x_blocks * g->y_tile / 4 : 0) +
          (g->split_k > 1 && g->x_planes * g->y_planes > 1 ? g->x_blocks * g->y_tile / 2 : 0) + 30;
 }
 
@@ -91,6 +93,12 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.stagger && g.consumers < 2, "stagger needs two consumers"},
       {g.stagger * (g.consumers - 1) >= g.stages - 1,
        "stagger leaves no slot of the ring between the warpgroups"},
+      {g.is_overlapped && (!g.is_staged || g.out_bytes != 2),
+       "overlap needs store=staged and 16-bit results"},
+      {g.is_overlapped && g.is_horner,
+       "overlap and schedule=horner need more registers than there are"},
+      {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
+       "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
       {registers > registers_of[g.consumers < 4 ? g.consumers : 3], "too many registers a thread"},
       {smem > target->smem_per_block, "too much shared memory for a block"},

@@ -86,7 +86,8 @@ static apq_status codes_of_integers(const apq_weights_desc *desc, int64_t ld, ui
   const int8_t *data = desc->data;
   for (int row = 0; row < desc->n; row++)
     for (int col = 0; col < desc->k; col++) {
-      const int value = data[row * ld + col], shifted = value + map.zero;
+      const int8_t value = data[row * ld + col];
+      const int shifted = map.zero + value;
       if (shifted < 0 || shifted % map.alpha || shifted / map.alpha >> desc->bits)
         return apq__fail(error, APQ_INVALID_ARGUMENT, "argument",
                          "data[%d][%d]=%d: not %s of %d bits", row, col, value,

@@ -22,30 +22,44 @@ typedef struct span {
   float low, high; /* their range, with 0 */
 } span;
 
-/* The squared error of quantizing, for comparing ratios: given up once it reaches `worst`.  A value
- * half way between two codes may fall to the other one than apq__quantize says: the error is the
- * same. */
+/* What apq__quantize makes of a value, and its error, in steps. */
+typedef struct stepper {
+  float inverse, zero, alpha, part, last;
+} stepper;
+
+static inline float squared_steps(const stepper *by, float x) {
+  /* Adding and taking away 1.5 * 2^23 leaves a small float rounded to the nearest integer. */
+  const float rounder = 12582912.0f, steps = x * by->inverse;
+  float code = (steps + by->zero) * by->part;
+  code = code > 0 ? code : 0;
+  code = code < by->last ? code : by->last;
+  code = (code + rounder) - rounder;
+  const float off = steps - (by->alpha * code - by->zero);
+  return off * off;
+}
+
+/* The squared error of quantizing, for comparing ratios: given up once it reaches `worst`.  Counted
+ * in steps, whose squares neither overflow nor vanish.  A value half way between two codes may fall
+ * to the other one than apq__quantize says: the error is the same. */
 static double squared_error(const span *of, const apq__quantizer *by, int bits, apq_format format,
                             double worst) {
-  enum { BLOCK = 128, LANES = 4 };
-  /* Adding and taking away 1.5 * 2^23 leaves a small float rounded to the nearest integer. */
-  const float rounder = 12582912.0f, last = (float)((1 << bits) - 1);
-  const float alpha = (float)apq__format_affine(format, bits).alpha, zero = (float)by->zero;
-  const float inverse = by->inverse / alpha, start = zero / alpha;
+  /* As many lanes as compilers keep in vectors, and blocks short enough for sums of floats. */
+  enum { LANES = 8, BLOCK = 128 };
+  const float alpha = (float)apq__format_affine(format, bits).alpha;
+  const stepper how = {by->inverse, (float)by->zero, alpha, 1.0f / alpha, (float)((1 << bits) - 1)};
+  const double unit = (double)by->scale * (double)by->scale;
   double total = 0;
-  for (int begin = 0; begin < of->count && total < worst; begin += BLOCK) {
-    const int end = of->count - begin < BLOCK ? of->count : begin + BLOCK;
-    double lane[LANES] = {0};
-    for (int i = begin; i < end; i++) {
-      float code = of->x[i] * inverse + start;
-      code = code < 0 ? 0 : code > last ? last : code;
-      code = (code + rounder) - rounder;
-      const float off = of->x[i] - by->scale * (alpha * code - zero);
-      lane[i % LANES] += (double)off * (double)off;
-    }
-    total += (lane[0] + lane[1]) + (lane[2] + lane[3]);
+  for (int begin = 0; begin < of->count && total * unit < worst; begin += BLOCK) {
+    const int count = of->count - begin < BLOCK ? of->count - begin : BLOCK;
+    const float *x = of->x + begin;
+    float sum[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= count; i += LANES)
+      for (int j = 0; j < LANES; j++) sum[j] += squared_steps(&how, x[i + j]);
+    for (; i < count; i++) sum[0] += squared_steps(&how, x[i]);
+    for (int j = 0; j < LANES; j++) total += (double)sum[j];
   }
-  return total;
+  return total * unit;
 }
 
 typedef struct search {

@@ -23,6 +23,7 @@
  * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
  * @knob store     = staged : direct staged : results from the registers, or through shared memory
+ * @knob overlap   = 0 : 0 1 : 1 stores a tile while the next is multiplied
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
  *
@@ -186,6 +187,7 @@ APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, ap
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many stages the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
+                              const apq_gemm_args *args, apq_pending *pending,
                               int acc[ACCUMULATORS][SUMS]) {
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
@@ -225,6 +227,9 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
         accumulate = 1;
       }
       apq_wgmma_commit();
+#if OVERLAP
+      if (pending->is_there) apq_store_pending(args, pending);
+#endif
       /* The stage before is multiplied once at most this one is not. */
       apq_wgmma_wait(1);
       if (held >= 0) apq_release(FREE(held));
@@ -247,6 +252,8 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
 #else
   (void)lead;
 #endif
+  (void)args;
+  (void)pending;
 }
 
 /* Sum i of a 64-row block: register i of a tile whose columns are outputs. */

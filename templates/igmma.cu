@@ -16,11 +16,13 @@
  * tiles
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
+ * @knob swap      = 1 : 1 : the weights are on the 64-row side
  * @knob cluster_m = 1 : 1 2 : blocks of a cluster along m, which share weights
  * @knob cluster_n = 1 : 1 2 : blocks of a cluster along n, which share activations
  * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
  * @knob store     = staged : direct staged : results from the registers, or through shared memory
+ * @knob overlap   = 0 : 0 1 : 1 stores a tile while the next is multiplied
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
  *
@@ -28,8 +30,6 @@
  * order of apq__byte_position: bytes 32s .. 32s + 31 of a block of 128 meet words 2s and 2s + 1
  * of the unpacked weights.  While one block of 128 k is multiplied, the words of the next are
  * unpacked into other registers. */
-
-#define SWAP 1
 
 #define COLUMNS      TILE_M
 #define SUMS         (COLUMNS / 2)
@@ -157,6 +157,7 @@ APQ_FUNCTION void apq_unpack(int slot, int sharer, int block, apq_codes *codes) 
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
+                              const apq_gemm_args *args, apq_pending *pending,
                               int acc[ACCUMULATORS][SUMS]) {
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
@@ -182,6 +183,9 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
         accumulate = 1;
       }
       apq_wgmma_commit();
+#if OVERLAP
+      if (pending->is_there) apq_store_pending(args, pending);
+#endif
       /* The block before is multiplied: its slot is free, and so are its codes. */
       apq_wgmma_wait(1);
       if (held >= 0) apq_release(FREE(held));
@@ -213,6 +217,8 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
 #else
   (void)lead;
 #endif
+  (void)args;
+  (void)pending;
 }
 
 /* Sum i of a 64-row block. */

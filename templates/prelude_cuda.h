@@ -241,9 +241,9 @@ APQ_WORD void apq_mbarrier_publish(void) {
 APQ_WORD void apq_mbarrier_arrive(int at) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(apq_shared_address(at)) : "memory");
 }
-/* On the barrier at the same place in block `rank` of the cluster.  Says that this thread's reads of
- * shared memory are done, and publishes nothing: a release for the cluster would flush device memory
- * (MEMBAR.ALL.GPU) and halve a kernel's speed. */
+/* On the barrier at the same place in block `rank` of the cluster.  Says that this thread's reads
+ * of shared memory are done, and publishes nothing: a release for the cluster would flush device
+ * memory (MEMBAR.ALL.GPU) and halve a kernel's speed. */
 APQ_WORD void apq_mbarrier_arrive_at(int at, int rank) {
   asm volatile("{\n"
                ".reg .b32 remote;\n"

@@ -5,10 +5,15 @@
  * wgmma takes 64 rows of one operand, called x, and up to 256 columns of the other, y: activations
  * and weights, or exchanged with SWAP.
  *
- * The family gives P and Q, TILE_M, TILE_N, CONSUMERS, SWAP and the cluster; RING_BYTES and
- * RING_BARRIERS; apq_init_ring, apq_produce, apq_consume, apq_sum. */
+ * The family gives its knobs, and SWAP and the cluster where they are none; W_THREADS, and with
+ * them apq_feed_weights; RING_BYTES, RING_BARRIERS; apq_ring, apq_init_ring, apq_stage_count,
+ * apq_skip_unit, apq_produce, apq_consume, apq_sum. */
 
 #define THREADS (128 + 128 * CONSUMERS)
+
+/* Threads of the feeding warpgroup that prepare edges: all but its first warp. */
+#define EDGE_FIRST   32
+#define EDGE_THREADS (128 - EDGE_FIRST)
 
 #if SWAP
 #define X_BITS P
@@ -83,6 +88,19 @@ APQ_FUNCTION apq_work apq_work_at(const apq_tiles *tiles, int unit) {
   work.tile = index * CLUSTER + RANK;
   return work;
 }
+
+/* A tile that is finished and not yet stored: its 16-bit results in pairs, by 64-row block and
+ * then, for 16 columns after another, as the lanes hold them.  With OVERLAP it waits until the
+ * products of the next tile are under way. */
+typedef struct apq_pending {
+  int is_there, is_fast; /* is_fast as apq_is_fast says */
+  int m0, n0;
+#if OUT != OUT_I32 && OUT != OUT_F32
+  apq_u32 pair[X_BLOCKS][Y_TILE / 4];
+#endif
+} apq_pending;
+
+APQ_FUNCTION void apq_store_pending(const apq_gemm_args *args, apq_pending *pending);
 
 /* A position in a ring of `slots`; `phase` is the parity of the phase that fills the slot. */
 typedef struct apq_place {

@@ -10,9 +10,6 @@
 #define EDGE_SET_BYTES  ((TILE_M + TILE_N) * EDGE_BYTES)
 #define BUFFERS_AT      (EDGES_AT + 2 * EDGE_SET_BYTES)
 
-/* Threads of the feeding warpgroup that prepare edges: all but its first warp. */
-#define EDGE_THREADS 96
-
 /* A set holds the edges of the x rows; then, for pairs of y columns, what a lane needs of both in
  * one access: the rests and the scales; then their zero points and biases. */
 #define PAIRS_AT  (X_TILE * EDGE_BYTES)
@@ -36,12 +33,12 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
     int at = EDGES_AT + set.slot * EDGE_SET_BYTES;
     apq_mbarrier_wait(EDGES_FREE(set.slot), set.phase ^ 1);
     APQ_NO_UNROLL
-    for (int x = apq_thread() - 32; x < X_TILE; x += EDGE_THREADS) {
+    for (int x = apq_thread() - EDGE_FIRST; x < X_TILE; x += EDGE_THREADS) {
       apq_edge edge = apq_edge_of(args, &work, x, !SWAP);
       apq_put_edge(at + x * EDGE_BYTES, &edge);
     }
     APQ_NO_UNROLL
-    for (int pair = apq_thread() - 32; pair < Y_TILE / 2; pair += EDGE_THREADS) {
+    for (int pair = apq_thread() - EDGE_FIRST; pair < Y_TILE / 2; pair += EDGE_THREADS) {
       apq_edge left = apq_edge_of(args, &work, 2 * pair, SWAP);
       apq_edge right = apq_edge_of(args, &work, 2 * pair + 1, SWAP);
       apq_u32x4 needed = {left.rest, right.rest, apq_float_bits(left.scale),
@@ -63,8 +60,7 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
 typedef struct apq_lane {
   int x_first; /* first x row of the warpgroup in the tile */
   int x_row, y_column;
-  int edges;  /* where this tile's are */
-  int buffer; /* that the next chunk goes to */
+  int edges; /* where this tile's are */
 } apq_lane;
 
 #if SWAP
@@ -130,39 +126,47 @@ APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *la
 #define BUFFER_ROWS 64
 #define ROW_RESULTS Y_CHUNK
 #endif
-#define ROW_BYTES    (ROW_RESULTS * OUT_BYTES)
-#define PIECES       (ROW_BYTES / 16)
-#define BUFFER_BYTES (BUFFER_ROWS * ROW_BYTES)
+#define ROW_BYTES                   (ROW_RESULTS * OUT_BYTES)
+#define PIECES                      (ROW_BYTES / 16)
+#define BUFFER_BYTES                (BUFFER_ROWS * ROW_BYTES)
+#define BUFFER_AT(warpgroup, chunk) (BUFFERS_AT + (2 * (warpgroup) + (chunk) % 2) * BUFFER_BYTES)
 
 APQ_FUNCTION int apq_piece_at(int row, int piece) {
   return row * ROW_BYTES + (piece ^ (row & (PIECES < 8 ? PIECES - 1 : 7))) * 16;
 }
 
-/* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
-APQ_FUNCTION void apq_stage_results(const apq_lane *lane, int i, const apq_u32 result[8]) {
 #if OUT_BYTES == 2
-  apq_u32 pair[4];
-  APQ_UNROLL
-  for (int e = 0; e < 4; e++)
-    pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
+/* Puts a lane's pairs of a chunk into the buffer, 16 columns at a time. */
+APQ_FUNCTION void apq_stage_chunk(int buffer, const apq_u32 pair[Y_CHUNK / 4]) {
   /* Matrix j of the four: rows 8 * (j % 2), columns 8 * (j / 2) of the 16 x 16 results. */
   int l = apq_thread() % 32, matrix = l / 8, warp = apq_thread() / 32 % 4;
 #if SWAP
   int row = matrix / 2 * 8 + l % 8, piece = warp * 2 + matrix % 2;
-  apq_stmatrix4_transposed(lane->buffer + apq_piece_at(row, piece) + i * (16 * ROW_BYTES), pair);
 #else
-  int row = warp * 16 + matrix % 2 * 8 + l % 8;
-  apq_stmatrix4((lane->buffer + apq_piece_at(row, matrix / 2)) ^ (32 * i), pair);
+  int row = warp * 16 + matrix % 2 * 8 + l % 8, piece = matrix / 2;
 #endif
+  int at = buffer + apq_piece_at(row, piece);
+  APQ_UNROLL
+  for (int i = 0; i < Y_CHUNK / 16; i++) {
+#if SWAP
+    apq_stmatrix4_transposed(at + i * (16 * ROW_BYTES), pair + 4 * i);
 #else
+    apq_stmatrix4(at ^ (32 * i), pair + 4 * i);
+#endif
+  }
+}
+#else
+/* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
+APQ_FUNCTION void apq_stage_results(const apq_lane *lane, int buffer, int i,
+                                    const apq_u32 result[8]) {
   APQ_UNROLL
   for (int e = 0; e < 8; e++) {
     int x = lane->x_row + 8 * (e / 2 % 2), y = 16 * i + e / 4 * 8 + lane->y_column + e % 2;
     int row = SWAP ? y : x, column = SWAP ? x : y;
-    apq_sts32(lane->buffer + apq_piece_at(row, column / 4) + column % 4 * 4, result[e]);
+    apq_sts32(buffer + apq_piece_at(row, column / 4) + column % 4 * 4, result[e]);
   }
-#endif
 }
+#endif
 
 /* Writes one piece where its channels n .. may end at the matrix, or lie off 16-byte addresses. */
 APQ_FUNCTION void apq_store_piece(const apq_gemm_args *args, apq_u8 *to, int n, apq_u32x4 piece) {
@@ -180,12 +184,12 @@ APQ_FUNCTION void apq_store_piece(const apq_gemm_args *args, apq_u8 *to, int n, 
 
 /* Writes a full buffer: tokens from m, channels from n on.  `is_whole` says that all of them exist
  * and all pieces are aligned. */
-APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, const apq_lane *lane, int m, int n,
+APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, int buffer, int m, int n,
                                    int is_whole) {
   int t = apq_thread() % 128, first = t / PIECES, column = n + t % PIECES * (16 / OUT_BYTES);
   long long pitch = args->ldy * OUT_BYTES;
   apq_u8 *to = (apq_u8 *)args->y + (m + first) * pitch + (long long)column * OUT_BYTES;
-  int from = lane->buffer + apq_piece_at(first, t % PIECES);
+  int from = buffer + apq_piece_at(first, t % PIECES);
   APQ_UNROLL
   for (int row = 0; row < BUFFER_ROWS; row += 128 / PIECES) {
     if (!is_whole && m + first + row >= args->m) return;
@@ -196,10 +200,46 @@ APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, const apq_lane *la
       apq_store_piece(args, to + row * pitch, column, piece);
   }
 }
+
+/* A full buffer leaves; the next chunk goes to the other one.  All four warps. */
+APQ_FUNCTION void apq_pass_buffer(const apq_gemm_args *args, int chunk, int m, int n,
+                                  int is_whole) {
+  int warpgroup = apq_thread() / 128 - 1;
+  apq_named_barrier(1 + warpgroup, 128);
+  apq_store_buffer(args, BUFFER_AT(warpgroup, chunk), m, n, is_whole);
+}
 #else
-#define Y_CHUNK      16
-#define BUFFER_BYTES 0
+#define Y_CHUNK 16
 #endif
+
+#define CHUNKS (Y_TILE / Y_CHUNK)
+
+/* Stores a finished tile's share, a chunk at a time. */
+APQ_FUNCTION void apq_store_pending(const apq_gemm_args *args, apq_pending *pending) {
+#if OVERLAP
+  int warpgroup = apq_thread() / 128 - 1;
+  int x_first = SHARERS > 1 ? warpgroup * X_BLOCKS * 64 : 0;
+  APQ_UNROLL
+  for (int block = 0; block < X_BLOCKS; block++) {
+    int x = x_first + 64 * block;
+    APQ_UNROLL
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+      int buffer = BUFFER_AT(warpgroup, block * CHUNKS + chunk), y = chunk * Y_CHUNK;
+      apq_stage_chunk(buffer, pending->pair[block] + y / 4);
+      int m = pending->m0 + TILE_AT_M(x, y), n = pending->n0 + TILE_AT_N(x, y);
+      if (pending->is_fast)
+        apq_pass_buffer(args, block * CHUNKS + chunk, m, n, 1);
+      else
+        apq_pass_buffer(args, block * CHUNKS + chunk, m, n, 0);
+    }
+  }
+  /* An odd number of chunks would meet the buffer of the last one first. */
+  if (X_BLOCKS * CHUNKS % 2) apq_named_barrier(1 + warpgroup, 128);
+#else
+  (void)args;
+#endif
+  pending->is_there = 0;
+}
 
 #if SPLIT_K > 1
 /* Leaves this unit's sums in device memory.  The warpgroup that takes the last ticket of its share
@@ -249,52 +289,79 @@ APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work,
 #define apq_sums_of_share int acc[ACCUMULATORS][SUMS]
 #endif
 
-/* Finishes and stores a warpgroup's share of a tile.  `is_fast` is a constant: the tile is plain
- * (apq_edge), lies inside the matrix and is stored in whole 16-byte pieces. */
-APQ_FUNCTION void apq_store_share(const apq_gemm_args *args, const apq_work *work, apq_lane *lane,
-                                  int warpgroup, int is_fast, apq_sums_of_share) {
+/* Finishes a warpgroup's share of a tile: 16-bit results become `pending`, others are stored.
+ * `is_fast` is a constant (apq_is_fast). */
+APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *work,
+                                   const apq_lane *lane, int warpgroup, int is_fast,
+                                   apq_sums_of_share, apq_pending *pending) {
   int is_plain = is_fast || apq_is_plain(args);
+  pending->is_there = OVERLAP;
+  pending->is_fast = is_fast;
+  pending->m0 = work->m0;
+  pending->n0 = work->n0;
+#if STORE == STORE_STAGED && OUT_BYTES == 2 && !OVERLAP
+  apq_u32 pairs[Y_CHUNK / 4];
+#endif
   APQ_UNROLL
   for (int block = 0; block < X_BLOCKS; block++) {
     int x = lane->x_first + 64 * block;
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
     APQ_UNROLL
-    for (int y = 0; y < Y_TILE; y += Y_CHUNK) {
+    for (int y = 0; y < Y_TILE; y += 16) {
+      apq_u32 result[8];
       APQ_UNROLL
-      for (int i = 0; i < Y_CHUNK / 16; i++) {
-        apq_u32 result[8];
-        APQ_UNROLL
-        for (int e = 0; e < 8; e += 4) {
-          int column = y + 16 * i + 2 * e, r = column / 2;
-          apq_edge edge[2];
-          apq_get_pair(lane, column, is_plain, edge);
-          result[e] = apq_finish(args, SUM(block, r), &upper, &edge[0], is_plain);
-          result[e + 1] = apq_finish(args, SUM(block, r + 1), &upper, &edge[1], is_plain);
-          result[e + 2] = apq_finish(args, SUM(block, r + 2), &lower, &edge[0], is_plain);
-          result[e + 3] = apq_finish(args, SUM(block, r + 3), &lower, &edge[1], is_plain);
-        }
-#if POST
-        if (apq_has_post(args)) apq_post_results(args, lane, work, x, y + 16 * i, result);
-#endif
-#if STORE == STORE_STAGED
-        apq_stage_results(lane, i, result);
-#else
-        APQ_UNROLL
-        for (int e = 0; e < 8; e++) {
-          int m, n;
-          if (apq_result_at(args, lane, work, x, y + 16 * i, e, &m, &n))
-            apq_store_one(args, m, n, result[e]);
-        }
-#endif
+      for (int e = 0; e < 8; e += 4) {
+        int column = y + 2 * e, r = column / 2;
+        apq_edge edge[2];
+        apq_get_pair(lane, column, is_plain, edge);
+        result[e] = apq_finish(args, SUM(block, r), &upper, &edge[0], is_plain);
+        result[e + 1] = apq_finish(args, SUM(block, r + 1), &upper, &edge[1], is_plain);
+        result[e + 2] = apq_finish(args, SUM(block, r + 2), &lower, &edge[0], is_plain);
+        result[e + 3] = apq_finish(args, SUM(block, r + 3), &lower, &edge[1], is_plain);
       }
-#if STORE == STORE_STAGED
-      apq_named_barrier(1 + warpgroup, 128);
-      apq_store_buffer(args, lane, work->m0 + TILE_AT_M(x, y), work->n0 + TILE_AT_N(x, y), is_fast);
-      lane->buffer = 2 * BUFFERS_AT + (4 * warpgroup + 1) * BUFFER_BYTES - lane->buffer;
+#if POST
+      if (apq_has_post(args)) apq_post_results(args, lane, work, x, y, result);
+#endif
+#if STORE != STORE_STAGED
+      APQ_UNROLL
+      for (int e = 0; e < 8; e++) {
+        int m, n;
+        if (apq_result_at(args, lane, work, x, y, e, &m, &n)) apq_store_one(args, m, n, result[e]);
+      }
+#else
+      int chunk = block * CHUNKS + y / Y_CHUNK, i = y % Y_CHUNK / 16;
+#if OUT_BYTES == 2
+#if OVERLAP
+      apq_u32 *pair = pending->pair[block] + y / 4;
+#else
+      apq_u32 *pair = pairs + 4 * i;
+#endif
+      APQ_UNROLL
+      for (int e = 0; e < 4; e++)
+        pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
+#else
+      apq_stage_results(lane, BUFFER_AT(warpgroup, chunk), i, result);
+#endif
+#if !OVERLAP
+      if (y % Y_CHUNK + 16 == Y_CHUNK) {
+        int first = y - y % Y_CHUNK;
+#if OUT_BYTES == 2
+        apq_stage_chunk(BUFFER_AT(warpgroup, chunk), pairs);
+#endif
+        apq_pass_buffer(args, chunk, work->m0 + TILE_AT_M(x, first), work->n0 + TILE_AT_N(x, first),
+                        is_fast);
+      }
+#else
+      (void)chunk;
+#endif
 #endif
     }
   }
+#if STORE == STORE_STAGED && !OVERLAP
+  /* An odd number of chunks would meet the buffer of the last one first. */
+  if (X_BLOCKS * CHUNKS % 2) apq_named_barrier(1 + warpgroup, 128);
+#endif
   (void)warpgroup;
 }
 
@@ -311,11 +378,12 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
   int sharer = SHARERS > 1 ? warpgroup : 0, t = apq_thread() % 128;
   apq_ring ring = {0};
   apq_place set = {0, 0};
+  apq_pending pending;
+  pending.is_there = 0;
   apq_lane lane;
   lane.x_first = sharer * X_BLOCKS * 64;
   lane.x_row = t / 32 * 16 + t % 32 / 4;
   lane.y_column = t % 4 * 2;
-  lane.buffer = BUFFERS_AT + warpgroup * 2 * BUFFER_BYTES;
   int lead = STAGGER, turn = 0;
 #if ROLES == ROLES_PINGPONG
   /* The first warpgroup's first turn has come: a fresh barrier counts as through a phase 1. */
@@ -334,7 +402,7 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
     apq_mbarrier_wait(TURN(warpgroup), phase);
     phase ^= 1;
 #endif
-    apq_consume(&work, sharer, lead, &ring, acc);
+    apq_consume(&work, sharer, lead, &ring, args, &pending, acc);
     lead = 0;
     apq_mbarrier_wait(EDGES_FULL(set.slot), set.phase);
     lane.edges = EDGES_AT + set.slot * EDGE_SET_BYTES;
@@ -343,19 +411,22 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
     apq_u32 sum[X_BLOCKS][Y_TILE / 2];
     int is_last = apq_share_sums(args, &work, sharer, warpgroup, acc, sum);
     if (is_last && is_fast)
-      apq_store_share(args, &work, &lane, warpgroup, 1, sum);
+      apq_finish_share(args, &work, &lane, warpgroup, 1, sum, &pending);
     else if (is_last)
-      apq_store_share(args, &work, &lane, warpgroup, 0, sum);
+      apq_finish_share(args, &work, &lane, warpgroup, 0, sum, &pending);
 #else
     if (is_fast)
-      apq_store_share(args, &work, &lane, warpgroup, 1, acc);
+      apq_finish_share(args, &work, &lane, warpgroup, 1, acc, &pending);
     else
-      apq_store_share(args, &work, &lane, warpgroup, 0, acc);
+      apq_finish_share(args, &work, &lane, warpgroup, 0, acc, &pending);
 #endif
     apq_syncwarp();
     if (t % 32 == 0) apq_mbarrier_arrive(EDGES_FREE(set.slot));
     set = apq_next_place(set, 2);
   }
+#if OVERLAP
+  if (pending.is_there) apq_store_pending(args, &pending);
+#endif
 }
 
 /* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
@@ -396,9 +467,8 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
         apq_work work = apq_work_at(&tiles, unit);
         apq_produce(&args, &work, &ring);
       }
-    } else if (apq_thread() >= 32) {
-      apq_feed_edges(&args.gemm, &tiles);
     }
+    if (apq_thread() >= EDGE_FIRST) apq_feed_edges(&args.gemm, &tiles);
   } else {
 #if CONSUMERS > 1
     apq_registers_increase(MULTIPLY_REGISTERS);

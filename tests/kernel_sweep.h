@@ -39,6 +39,9 @@ static const sweep_kind sweep_kinds[] = {
     {"imma", ""},
     {"decode", "core=b1"},
     {"decode", "core=u8"},
+    {"bgmma", "schedule=side"},
+    {"bgmma", "schedule=horner"},
+    {"igmma", ""},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 
@@ -81,11 +84,57 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
   return 0;
 }
 
+/* Blocks of warpgroups: the 64-row side, the columns, who multiplies, the cluster. */
+static const struct {
+  int x_tile, y_tile, consumers;
+  const char *roles;
+  int cluster_m, cluster_n;
+} sweep_warpgroups[] = {
+    {64, 16, 1, "cooperative", 1, 1},  {128, 32, 2, "cooperative", 2, 1},
+    {64, 16, 2, "pingpong", 1, 1},     {128, 16, 1, "cooperative", 1, 2},
+    {192, 16, 3, "cooperative", 1, 1}, {64, 32, 2, "pingpong", 2, 2},
+    {128, 48, 2, "cooperative", 1, 1}, {64, 64, 1, "cooperative", 2, 1},
+};
+enum { SWEEP_WARPGROUPS = sizeof sweep_warpgroups / sizeof sweep_warpgroups[0] };
+
+static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
+                           const apq__target *target, apq__config *out) {
+  static const char *const outs[] = {"f16", "i32", "bf16", "f32"};
+  int i = (p - 1) * 8 + q - 1 + turn * 11, is_igmma = strcmp(kind->family, "igmma") == 0;
+  for (int try = 0; try < 4 * SWEEP_WARPGROUPS; try++) {
+    /* What of the turn is not feasible gives way step by step: stagger and overlap, then the split.
+     */
+    int w = (i + try) % SWEEP_WARPGROUPS, ease = try / SWEEP_WARPGROUPS;
+    int swap = is_igmma || i / 2 % 2, stages = 2 + i / 3 % 3;
+    int x = sweep_warpgroups[w].x_tile, y = sweep_warpgroups[w].y_tile;
+    apq__config config;
+    apq__shape shape;
+    char text[APQ__KEY_MAX];
+    snprintf(
+        text, sizeof text,
+        "family=%s%s%s,p=%d,q=%d,tile_m=%d,tile_n=%d,tile_k=%d,stages=%d,consumers=%d,roles=%s,"
+        "stagger=%d,overlap=%d,swap=%d,cluster_m=%d,cluster_n=%d,raster=%d,split_k=%d,store=%s,"
+        "out=%s,post=%d",
+        kind->family, *kind->knobs ? "," : "", kind->knobs, p, q, swap ? y : x, swap ? x : y,
+        256 << (i / 5 % 3), stages, sweep_warpgroups[w].consumers, sweep_warpgroups[w].roles,
+        ease < 1 && i % 2 ? 1 : 0, ease < 2 && i % 3 == 0, swap, sweep_warpgroups[w].cluster_m,
+        sweep_warpgroups[w].cluster_n, 1 << (i % 3), ease < 3 && i % 5 == 0 ? 2 : 1,
+        i % 7 == 1 ? "direct" : "staged", outs[i / 3 % 4], i % 11 == 3 && i / 3 % 4 != 1);
+    if (apq__config_parse(text, &config, NULL) || apq__config_complete(&config, NULL) ||
+        apq__config_limits(&config, NULL, target, &shape, NULL))
+      continue;
+    *out = config;
+    return 1;
+  }
+  return 0;
+}
+
 /* Config `turn` of a kind for (p, q), complete and feasible on the target; 0 when the kind has none
  * (all planes of 8 x 8 bits side by side need more registers than there are). */
 static int sweep_config(const sweep_kind *kind, int p, int q, int turn, const apq__target *target,
                         apq__config *out) {
   if (strcmp(kind->family, "decode") == 0) return sweep_decode(kind, p, q, turn, target, out);
+  if (strstr(kind->family, "gmma")) return sweep_warpgroup(kind, p, q, turn, target, out);
   static const char *const layouts[] = {"linear", "padded", "xor"};
   static const char *const outs[] = {"i32", "f16", "bf16", "f32"};
   int is_bmma = strcmp(kind->family, "bmma") == 0;

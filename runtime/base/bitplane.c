@@ -113,7 +113,7 @@ int64_t apq__plane_dirty_row(const uint8_t *planes, int64_t rows, int64_t k, int
   const int64_t row_bytes = apq__plane_row_bytes(k), whole = k / 8;
   for (int64_t row = 0; row < rows * bits; row++) {
     const uint8_t *at = planes + row * row_bytes;
-    unsigned beyond = k % 8 ? at[whole] >> (k % 8) : 0;
+    unsigned beyond = k % 8 ? (unsigned)at[whole] >> (k % 8) : 0u;
     for (int64_t i = whole + (k % 8 != 0); i < row_bytes; i++) beyond |= at[i];
     if (beyond) return row % rows;
   }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -167,16 +168,69 @@ static int write_all(int descriptor, const char *data, size_t size) {
   return 0;
 }
 
+apq_status apq__new_file_begin(apq__new_file *file, const char *path, apq_error *error) {
+  file->path = path;
+  file->descriptor = open_beside(path, &file->temporary);
+  return file->descriptor < 0 ? fail_errno(error, errno, "write", path) : APQ_OK;
+}
+
+apq_status apq__new_file_write(apq__new_file *file, const void *data, size_t size,
+                               apq_error *error) {
+  const int code = write_all(file->descriptor, data, size);
+  return code ? fail_errno(error, code, "write", file->path) : APQ_OK;
+}
+
+apq_status apq__new_file_rewrite(apq__new_file *file, const void *data, size_t size,
+                                 apq_error *error) {
+  if (lseek(file->descriptor, 0, SEEK_SET) < 0)
+    return fail_errno(error, errno, "write", file->path);
+  return apq__new_file_write(file, data, size, error);
+}
+
+apq_status apq__new_file_end(apq__new_file *file, apq_status status, apq_error *error) {
+  int code = 0;
+  if (!file->temporary) return status;
+  if (close(file->descriptor) != 0) code = errno;
+  if (!status && !code && rename(file->temporary, file->path) != 0) code = errno;
+  if (status || code) unlink(file->temporary);
+  apq__free(file->temporary);
+  file->temporary = NULL;
+  if (status) return status;
+  return code ? fail_errno(error, code, "write", file->path) : APQ_OK;
+}
+
 apq_status apq__write_file(const char *path, const void *data, size_t size, apq_error *error) {
-  char *temporary = NULL;
-  int descriptor = open_beside(path, &temporary);
-  if (descriptor < 0) return fail_errno(error, errno, "write", path);
-  int code = write_all(descriptor, data, size);
-  if (close(descriptor) != 0 && !code) code = errno;
-  if (!code && rename(temporary, path) != 0) code = errno;
-  if (code) unlink(temporary);
-  apq__free(temporary);
-  return code ? fail_errno(error, code, "write", path) : APQ_OK;
+  apq__new_file file = {0};
+  apq_status status = apq__new_file_begin(&file, path, error);
+  if (status) return status;
+  status = apq__new_file_write(&file, data, size, error);
+  return apq__new_file_end(&file, status, error);
+}
+
+apq_status apq__file_map_open(const char *path, apq__file_map *out, apq_error *error) {
+  struct stat info;
+  *out = (apq__file_map){0};
+  int code = 0;
+  const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return fail_errno(error, errno, "open", path);
+  if (fstat(descriptor, &info) != 0)
+    code = errno;
+  else if (!S_ISREG(info.st_mode))
+    code = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
+  if (!code && info.st_size > 0) {
+    void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (data == MAP_FAILED)
+      code = errno;
+    else
+      *out = (apq__file_map){data, (size_t)info.st_size};
+  }
+  close(descriptor); /* the mapping stays */
+  return code ? fail_errno(error, code, "map", path) : APQ_OK;
+}
+
+void apq__file_map_close(apq__file_map *map) {
+  if (map->data) munmap((void *)(uintptr_t)map->data, map->size);
+  *map = (apq__file_map){0};
 }
 
 double apq__now(void) {

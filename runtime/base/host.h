@@ -42,6 +42,32 @@ apq_status apq__read_file(const char *path, char **data, size_t *size, apq_error
  * never half. */
 apq_status apq__write_file(const char *path, const void *data, size_t size, apq_error *error);
 
+/* A file written piece by piece that takes the place of `path` only when it is whole.  Start it
+ * zeroed; after a `begin`, `end` is due. */
+typedef struct apq__new_file {
+  const char *path; /* borrowed until the end */
+  char *temporary;
+  int descriptor;
+} apq__new_file;
+apq_status apq__new_file_begin(apq__new_file *file, const char *path, apq_error *error);
+apq_status apq__new_file_write(apq__new_file *file, const void *data, size_t size,
+                               apq_error *error);
+/* Writes over what stands at the beginning. */
+apq_status apq__new_file_rewrite(apq__new_file *file, const void *data, size_t size,
+                                 apq_error *error);
+/* Renames to `path` when `status` is OK, else, or when that fails, removes the file; returns the
+ * first failure. */
+apq_status apq__new_file_end(apq__new_file *file, apq_status status, apq_error *error);
+
+/* A whole file in memory, read only; `data` is NULL when it is empty.  A file that shrinks while it
+ * is mapped makes its readers crash: only files that are replaced, never changed, are for this. */
+typedef struct apq__file_map {
+  const uint8_t *data;
+  size_t size;
+} apq__file_map;
+apq_status apq__file_map_open(const char *path, apq__file_map *out, apq_error *error);
+void apq__file_map_close(apq__file_map *map); /* accepts a zeroed one */
+
 /* Monotonic seconds, and seconds since 1970. */
 double apq__now(void);
 int64_t apq__unix_time(void);

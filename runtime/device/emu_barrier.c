@@ -139,9 +139,10 @@ static void check_registers(apq__emu *emu, int line, const apq__emu_warp *warp, 
 /* Gives a warpgroup that waits what it wants, if there is as much. */
 static void try_registers(apq__emu *emu, apq__emu_block *block, int index) {
   apq__emu_group *group = &block->groups[index];
+  if (group->arrived < APQ__EMU_GROUP_WARPS) return;
   apq__emu_warp *warps = &block->warps[index * APQ__EMU_GROUP_WARPS];
   int more = (group->count - warps->registers) * APQ__EMU_GROUP_WARPS * APQ__EMU_LANES;
-  if (group->arrived < APQ__EMU_GROUP_WARPS || more > block->registers_free) return;
+  if (more > block->registers_free) return;
   block->registers_free -= more;
   group->arrived = 0;
   for (int i = 0; i < APQ__EMU_GROUP_WARPS; i++) {

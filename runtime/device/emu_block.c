@@ -146,6 +146,7 @@ static void start_warp(apq__emu *emu, apq__emu_warp *warp, apq__emu_block *block
   warp->runnable = ~(uint32_t)0 >> (APQ__EMU_LANES - warp->size);
   warp->arrived = warp->exited = 0;
   warp->since = emu->clock;
+  warp->atomic_at = 0;
   apq__emu_shuffle_lanes(emu, warp);
 }
 
@@ -168,7 +169,6 @@ void apq__emu_start_block(apq__emu *emu, apq__emu_block *block, uint32_t index) 
   block->since = emu->clock;
   block->waiting_warps = block->done_warps = 0;
   block->is_knowing = block->is_grid_waited = 0;
-  block->atomic_at = 0;
   block->registers_free = 0;
   block->known_at_exit = NULL;
   for (int i = 0; i < block->mbarrier_count; i++)

@@ -77,6 +77,15 @@ static __attribute__((noinline)) void check_dependent(apq__emu *emu, int line,
   }
 }
 
+/* Whether an atomic of this block comes before what the running thread does. */
+static int is_after_atomic(const apq__emu *emu) {
+  for (int i = 0; i < emu->warp_count; i++) {
+    const apq__emu_warp *warp = &emu->block->warps[i];
+    if (warp->atomic_at && is_after(emu, warp->atomic_thread, warp->atomic_at)) return 1;
+  }
+  return 0;
+}
+
 /* A plain load may be served by a cache that does not see writes of the same launch.  A coherent
  * one sees those of other blocks if they were published, and if this block has found that out by an
  * atomic. */
@@ -92,7 +101,7 @@ static __attribute__((noinline)) void check_writes(apq__emu *emu, int line,
     if (writer == emu->memory.intervals || writer->block == emu->block->index) continue;
     if (!writer->published)
       report_writer(emu, line, writer, 4 * i, ", with no threadfence, barrier and atomic after it");
-    if (!emu->block->atomic_at || !is_after(emu, emu->block->atomic_thread, emu->block->atomic_at))
+    if (!is_after_atomic(emu))
       report_writer(emu, line, writer, 4 * i,
                     ", with no atomic and barrier of this block before it");
   }
@@ -219,9 +228,10 @@ static apq_u32 atomic_increment(apq_emu *words, int line, unsigned *pointer) {
   check_store(emu, line);
   note_write(emu, line, at, (uintptr_t)pointer, sizeof *pointer, 0);
   publish(emu);
-  if (!emu->block->atomic_at) {
-    emu->block->atomic_at = emu->clock;
-    emu->block->atomic_thread = words->thread;
+  apq__emu_warp *warp = emu->current->warp;
+  if (!warp->atomic_at) {
+    warp->atomic_at = emu->clock;
+    warp->atomic_thread = words->thread;
   }
   return (*pointer)++;
 }

@@ -147,6 +147,8 @@ struct apq__emu_warp {
   apq__emu_thread *resume; /* who runs when the warp's turn comes */
   uint64_t since;          /* records before it are ordered with this warp by a warp barrier */
   int registers;           /* of each thread */
+  uint64_t atomic_at;      /* clock of its first global atomic, 0 before; and who made that */
+  int atomic_thread;
   uint32_t value[APQ__EMU_LANES], result[APQ__EMU_LANES];
   int argument[APQ__EMU_LANES];
   uint32_t *r[APQ__EMU_LANES];
@@ -216,9 +218,7 @@ struct apq__emu_block {
   uint64_t since; /* records before it are ordered by a block barrier */
   int waiting_warps, done_warps;
   int barrier_line, barrier_thread;
-  int is_knowing;     /* a thread of it has learned something */
-  uint64_t atomic_at; /* clock of its first global atomic; 0 before */
-  int atomic_thread;
+  int is_knowing; /* a thread of it has learned something */
   int is_grid_waited;
   int registers_free; /* of its share of the register file */
   int mbarrier_count;

@@ -73,6 +73,7 @@ static _Noreturn void report_deadlock(apq__emu *emu) {
     apq__emu_blame(emu, waiter->warp->block, waiter->index);
     apq__emu_fault(emu, waiter->awaited_line, "waits forever: %s", text);
   }
+  for (int i = 0; i < emu->cluster; i++) apq__emu_compare_products(emu, emu->blocks[i]);
   for (int i = 0; i < emu->cluster * emu->warp_count; i++) {
     const apq__emu_warp *warp = &emu->warps[i];
     if (warp->exited == warp->size) continue;

@@ -14,6 +14,7 @@ enum {
   ROW_BYTES = 32, /* of K that one instruction takes */
   N_MAX = 256,
   CHUNK = 16,
+  OPERANDS = 8, /* in registers, of a lane: so many are remembered */
 };
 static const int poison = 0x5eedbad5;
 
@@ -21,7 +22,7 @@ static const int poison = 0x5eedbad5;
 typedef struct product {
   int line, kind, n, accumulate, has_registers;
   apq_u64 a, b;
-  int made; /* by so many warps */
+  int issued, made; /* by so many warps */
   int is_read;
   uint32_t op;
   apq__emu_needs needs;
@@ -55,11 +56,22 @@ typedef struct request {
   const uint32_t *a_at[APQ__EMU_LANES];
 } request;
 
+/* What a lane's operand registers held when they were last used. */
+typedef struct operand {
+  const uint32_t *at;
+  uint32_t v[4];
+  int fences; /* of the lane then */
+} operand;
+
 typedef struct apq__emu_warp_products {
   request *list; /* issued and not waited for; number `first` + i is at i */
   int first, count, capacity;
+  int awaited, awaited_line; /* commit groups that the latest wait covers, and where it stands */
+  int is_waiting;            /* for other warps to issue the same */
   sums **sums;
   int sums_count, sums_capacity;
+  operand operands[APQ__EMU_LANES][OPERANDS]; /* as a ring */
+  int next_operand[APQ__EMU_LANES];
 } apq__emu_warp_products;
 
 static void *need_memory(apq__emu *emu, int line, void *memory) {
@@ -157,7 +169,7 @@ static product *add_product(apq__emu *emu, int line, apq__emu_group_products *al
     added = all->spare[--all->spare_count];
   else
     added = need_memory(emu, line, apq__calloc(1, sizeof *added));
-  added->made = added->is_read = 0;
+  added->issued = added->made = added->is_read = 0;
   return all->list[all->count++] = added;
 }
 
@@ -253,6 +265,25 @@ static void take_sums(apq__emu *emu, int line, const product *what, sums *to, in
   for (int i = 0; i < what->n / 2; i++) d[i] = poison;
 }
 
+static void finish_waits(apq__emu *emu, const apq__emu_warp *warp);
+
+/* A lane's operand in registers; a fence stands between its last use and its new value. */
+static void take_operand(apq__emu *emu, int line, apq__emu_warp_products *own, request *at,
+                         const apq_u32 *registers) {
+  const apq__emu_thread *self = emu->current;
+  int lane = self->lane, i = 0;
+  operand *old = own->operands[lane];
+  while (i < OPERANDS && old[i].at != registers) i++;
+  if (i == OPERANDS) i = own->next_operand[lane]++ % OPERANDS;
+  if (old[i].at == registers && old[i].fences == self->product_fences &&
+      memcmp(old[i].v, registers, sizeof old[i].v) != 0)
+    apq__emu_fault(emu, line, "wgmma with no wgmma_fence since its A registers were written");
+  old[i].at = at->a_at[lane] = registers;
+  old[i].fences = self->product_fences;
+  memcpy(old[i].v, registers, sizeof old[i].v);
+  memcpy(at->a[lane], registers, sizeof at->a[lane]);
+}
+
 static void wgmma(apq_emu *words, int line, int kind, int n, int *d, const apq_u32 *a_registers,
                   apq_u64 a, apq_u64 b, int accumulate) {
   apq__emu *emu = apq__emu_of(words);
@@ -267,7 +298,7 @@ static void wgmma(apq_emu *words, int line, int kind, int n, int *d, const apq_u
   wanted.has_registers = a_registers != NULL;
   wanted.a = a;
   wanted.b = b;
-  const product *what = agree(emu, number, &wanted);
+  product *what = agree(emu, number, &wanted);
   if (!warp->products)
     warp->products = need_memory(emu, line, apq__calloc(1, sizeof *warp->products));
   apq__emu_warp_products *own = warp->products;
@@ -280,14 +311,12 @@ static void wgmma(apq_emu *words, int line, int kind, int n, int *d, const apq_u
     take_sums(emu, line, what, at->to, lane, d);
   else if (at->to->d[lane] != d || at->to->n != n)
     apq__emu_fault(emu, line, "wgmma: d is not the sums that other lanes add to");
-  if (a_registers) {
-    memcpy(at->a[lane], a_registers, sizeof at->a[lane]);
-    at->a_at[lane] = a_registers;
-  }
+  if (a_registers) take_operand(emu, line, own, at, a_registers);
   if (++at->came < APQ__EMU_LANES) return;
   at->view = apq__emu_view_now(emu);
   at->view.before = apq__emu_tick(emu);
   apq__emu_share(self->known);
+  if (++what->issued == APQ__EMU_GROUP_WARPS) finish_waits(emu, warp);
 }
 
 static void wgmma_fence(apq_emu *words, int line) {
@@ -408,28 +437,63 @@ static void check_lanes(apq__emu *emu, int line, const apq__emu_warp *warp) {
   }
 }
 
+/* The warp's products that a wait covers have been issued by the whole warpgroup: none ends before
+ * that. */
+static int is_issued(const apq__emu_warp_products *own, const apq__emu_group_products *all) {
+  for (int i = 0; i < own->count && own->list[i].group < own->awaited; i++)
+    if (all->list[own->first + i - all->first]->issued < APQ__EMU_GROUP_WARPS) return 0;
+  return 1;
+}
+
+/* Makes what a warp, whose lanes are all there, waits for. */
+static void finish_wait(apq__emu *emu, apq__emu_warp *warp, apq__emu_group_products *all) {
+  apq__emu_warp_products *own = warp->products;
+  int done = 0;
+  for (; done < own->count && own->list[done].group < own->awaited; done++) {
+    request *at = &own->list[done];
+    product *what = all->list[own->first + done - all->first];
+    make_product(emu, warp, what, at);
+    check_untouched(emu, warp, what, at);
+    what->made++;
+    if (--at->to->pending == 0) give_sums(emu, own->awaited_line, warp, at->to);
+    apq__emu_drop(&emu->order, (apq__emu_known *)(uintptr_t)at->view.known);
+  }
+  own->first += done;
+  own->count -= done;
+  memmove(own->list, own->list + done, (size_t)own->count * sizeof *own->list);
+  drop_products(all);
+}
+
+/* For the other warps of this one's group. */
+static void finish_waits(apq__emu *emu, const apq__emu_warp *warp) {
+  apq__emu_group_products *all = group_of(emu, warp)->products;
+  int first = warp->index / APQ__EMU_GROUP_WARPS * APQ__EMU_GROUP_WARPS;
+  for (int i = first; i < first + APQ__EMU_GROUP_WARPS; i++) {
+    apq__emu_warp *other = &emu->block->warps[i];
+    if (!other->products || !other->products->is_waiting || !is_issued(other->products, all))
+      continue;
+    other->products->is_waiting = 0;
+    finish_wait(emu, other, all);
+    apq__emu_wake_warp(emu, other);
+  }
+}
+
 static void wgmma_wait(apq_emu *words, int line, int pending) {
   apq__emu *emu = apq__emu_of(words);
   apq__emu_warp *warp = emu->current->warp;
   if (!apq__emu_meet(emu, APQ__EMU_WGMMA_WAIT, line)) return;
   apq__emu_warp_products *own = warp->products;
   check_lanes(emu, line, warp);
-  int done = 0, groups = emu->current->product_groups - pending;
   if (own && own->count) {
     apq__emu_group_products *all = group_of(emu, warp)->products;
-    for (; done < own->count && own->list[done].group < groups; done++) {
-      request *at = &own->list[done];
-      product *what = all->list[own->first + done - all->first];
-      make_product(emu, warp, what, at);
-      check_untouched(emu, warp, what, at);
-      what->made++;
-      if (--at->to->pending == 0) give_sums(emu, line, warp, at->to);
-      apq__emu_drop(&emu->order, (apq__emu_known *)(uintptr_t)at->view.known);
+    own->awaited = emu->current->product_groups - pending;
+    own->awaited_line = line;
+    if (!is_issued(own, all)) {
+      own->is_waiting = 1;
+      apq__emu_park(emu, APQ__EMU_WGMMA_WAIT, line);
+      return;
     }
-    own->first += done;
-    own->count -= done;
-    memmove(own->list, own->list + done, (size_t)own->count * sizeof *own->list);
-    drop_products(all);
+    finish_wait(emu, warp, all);
   }
   apq__emu_yield(emu);
 }
@@ -440,7 +504,8 @@ void apq__emu_start_products(apq__emu_block *block, int warp_count) {
   for (int i = 0; i < warp_count; i++) {
     apq__emu_warp_products *own = block->warps[i].products;
     if (!own) continue;
-    own->first = own->count = 0;
+    own->first = own->count = own->is_waiting = 0;
+    memset(own->operands, 0, sizeof own->operands);
     for (int s = 0; s < own->sums_count; s++) {
       own->sums[s]->pending = 0;
       memset(own->sums[s]->d, 0, sizeof own->sums[s]->d);
@@ -470,7 +535,7 @@ void apq__emu_compare_products(apq__emu *emu, apq__emu_block *block) {
     if (!all || !all->count) continue;
     for (int w = i; w < i + APQ__EMU_GROUP_WARPS; w++) {
       const apq__emu_warp_products *own = block->warps[w].products;
-      if (own && own->first > all->first) continue;
+      if (own && own->first + own->count > all->first) continue;
       apq__emu_blame(emu, block, w * APQ__EMU_LANES);
       apq__emu_fault(emu, 0,
                      "has not issued the wgmma of line %d, which others of its warpgroup have",

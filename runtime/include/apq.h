@@ -329,6 +329,37 @@ APQ_API apq_status apq_weights_view(apq_weights *parent, int bits, apq_weights *
 APQ_API apq_status apq_weights_convert(apq_weights *weights, apq_format format, apq_weights **out,
                                        apq_error *error);
 
+/* A name for weights in a file: 1 to 200 bytes of UTF-8 without control characters. */
+typedef struct apq_named_weights {
+  const char *name;
+  const apq_weights *weights;
+} apq_named_weights;
+
+/* Writes at least one matrix to one file, by a temporary file that replaces `path` when it is
+ * complete.  The file is a safetensors container, described in docs/weights.md; it holds what the
+ * weights are, not how they are shared: a view is written as a matrix of its own. */
+APQ_API apq_status apq_weights_save(const char *path, const apq_named_weights *matrices, int count,
+                                    apq_error *error);
+
+/* A file of weights, mapped into memory: it must not be changed in place while open (replacing it
+ * is fine).  May be used from many threads. */
+typedef struct apq_weights_file apq_weights_file;
+
+/* Reads and checks the header alone.  NOT_FOUND, READ_ONLY and IO as the system says; CORRUPT when
+ * the header is damaged or does not fit the file's length; UNSUPPORTED for another version of the
+ * format; PARSE when the file is no safetensors file, or one without weights of this library. */
+APQ_API apq_status apq_weights_file_open(const char *path, apq_weights_file **out,
+                                         apq_error *error);
+APQ_API void apq_weights_file_close(apq_weights_file *file);
+/* The matrices in the file, and their names in the order they were saved; NULL when there is no
+ * such index.  A name lives as long as the file is open. */
+APQ_API int apq_weights_file_count(const apq_weights_file *file);
+APQ_API const char *apq_weights_file_name(const apq_weights_file *file, int index);
+/* Checks one matrix against its checksum (CORRUPT names it) and makes weights of it, which do not
+ * need the file afterwards.  NOT_FOUND when there is no such name. */
+APQ_API apq_status apq_weights_file_load(const apq_weights_file *file, const char *name,
+                                         apq_context *context, apq_weights **out, apq_error *error);
+
 /* ---- plan ---- */
 
 /* One weight matrix and one epilogue, for any number of tokens. */

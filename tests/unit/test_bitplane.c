@@ -131,6 +131,56 @@ static void bytes_hold_the_codes(void **state) {
   }
 }
 
+/* Sums from the planes, by groups and for some of the rows only. */
+static void planes_are_summed(void **state) {
+  (void)state;
+  enum { ROWS = 3, BITS = 5 };
+  uint64_t seed = 4;
+  for (int l = 0; l < LENGTHS; l++)
+    for (int group = 32; group <= 256; group *= 2) {
+      const int64_t k = lengths[l], groups = (k + group - 1) / group;
+      uint8_t *codes = guarded(ROWS * k);
+      for (int64_t i = 0; i < ROWS * k; i++) codes[i] = (uint8_t)(apq__random(&seed) % 32);
+      const int64_t size = apq__planes_bytes(ROWS, k, BITS);
+      uint8_t *planes = guarded(size);
+      int32_t expected[ROWS], sums[ROWS] = {-1, -1, -1};
+      apq__pack_planes_scalar(codes, k, ROWS, k, BITS, planes, expected);
+      int32_t *parts = apq__calloc((size_t)(ROWS * groups), sizeof *parts);
+      apq__plane_sums(planes, ROWS, k, BITS, group, 1, ROWS, sums, parts);
+      assert_int_equal(sums[0], -1);
+      for (int64_t row = 1; row < ROWS; row++) {
+        assert_int_equal(sums[row], expected[row]);
+        for (int64_t g = 0; g < groups; g++) {
+          int32_t part = 0;
+          for (int64_t i = g * group; i < k && i < (g + 1) * group; i++) part += codes[row * k + i];
+          assert_int_equal(parts[row * groups + g], part);
+        }
+      }
+      apq__plane_sums(planes, ROWS, k, BITS, 0, 0, 1, sums, NULL);
+      assert_int_equal(sums[0], expected[0]);
+      apq__free(parts);
+      release_guarded(codes, ROWS * k);
+      release_guarded(planes, size);
+    }
+}
+
+static void bits_beyond_the_row_are_found(void **state) {
+  (void)state;
+  enum { ROWS = 3, BITS = 2 };
+  for (int l = 0; l < LENGTHS; l++) {
+    const int64_t k = lengths[l], row_bytes = apq__plane_row_bytes(k);
+    uint8_t *planes = apq__calloc(1, (size_t)apq__planes_bytes(ROWS, k, BITS));
+    for (int64_t at = 0; at < ROWS * BITS * row_bytes * 8; at++) {
+      planes[at / 8] = (uint8_t)(1 << at % 8);
+      const int is_beyond = at % (8 * row_bytes) >= k;
+      const int64_t row = at / (8 * row_bytes) % ROWS;
+      assert_int_equal(apq__plane_dirty_row(planes, ROWS, k, BITS), is_beyond ? row : -1);
+      planes[at / 8] = 0;
+    }
+    apq__free(planes);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sizes_are_in_blocks_of_128),
@@ -138,6 +188,8 @@ int main(void) {
       cmocka_unit_test(full_bytes_are_summed_without_carry_loss),
       cmocka_unit_test(byte_positions_are_as_stated),
       cmocka_unit_test(bytes_hold_the_codes),
+      cmocka_unit_test(planes_are_summed),
+      cmocka_unit_test(bits_beyond_the_row_are_found),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,6 +177,48 @@ static void file_failures_name_the_file(void **state) {
   apq__free(command);
 }
 
+static void files_are_mapped(void **state) {
+  (void)state;
+  apq_error error = APQ_ERROR_INIT;
+  apq__file_map map;
+  assert_int_equal(apq__write_file(in_folder("map"), "mapped", 6, NULL), APQ_OK);
+  assert_int_equal(apq__file_map_open(in_folder("map"), &map, NULL), APQ_OK);
+  assert_int_equal(map.size, 6);
+  assert_memory_equal(map.data, "mapped", 6);
+  /* Replacing the file leaves the mapping alone. */
+  assert_int_equal(apq__write_file(in_folder("map"), "", 0, NULL), APQ_OK);
+  assert_memory_equal(map.data, "mapped", 6);
+  apq__file_map_close(&map);
+  apq__file_map_close(&map);
+  assert_int_equal(apq__file_map_open(in_folder("map"), &map, NULL), APQ_OK);
+  assert_null(map.data);
+  assert_int_equal(map.size, 0);
+  assert_int_equal(apq__file_map_open(folder, &map, &error), APQ_IO);
+  assert_non_null(strstr(error.message, folder));
+  assert_int_equal(apq__file_map_open(in_folder("missing"), &map, &error), APQ_NOT_FOUND);
+  assert_null(map.data);
+  apq_error_clear(&error);
+}
+
+static void a_new_file_takes_its_place_at_the_end(void **state) {
+  (void)state;
+  apq__new_file file = {0};
+  char *data = NULL;
+  size_t size = 0;
+  assert_int_equal(apq__write_file(in_folder("new"), "old", 3, NULL), APQ_OK);
+  for (int fails = 1; fails >= 0; fails--) {
+    assert_int_equal(apq__new_file_begin(&file, in_folder("new"), NULL), APQ_OK);
+    assert_int_equal(apq__new_file_write(&file, "head ", 5, NULL), APQ_OK);
+    assert_int_equal(apq__new_file_write(&file, "tail", 4, NULL), APQ_OK);
+    assert_int_equal(apq__new_file_rewrite(&file, "HEAD", 4, NULL), APQ_OK);
+    const apq_status status = fails ? APQ_CORRUPT : APQ_OK;
+    assert_int_equal(apq__new_file_end(&file, status, NULL), status);
+    assert_int_equal(apq__read_file(in_folder("new"), &data, &size, NULL), APQ_OK);
+    assert_string_equal(data, fails ? "old" : "HEAD tail");
+    apq__free(data);
+  }
+}
+
 /* FIPS 180-4 examples. */
 static void sha256_is_right(void **state) {
   (void)state;
@@ -253,6 +295,8 @@ int main(void) {
       cmocka_unit_test(an_unwritable_folder_is_read_only),
       cmocka_unit_test(files_come_back_whole),
       cmocka_unit_test(files_that_hide_their_size_are_read),
+      cmocka_unit_test(files_are_mapped),
+      cmocka_unit_test(a_new_file_takes_its_place_at_the_end),
       cmocka_unit_test(file_failures_name_the_file),
       cmocka_unit_test(sha256_is_right),
       cmocka_unit_test(clocks_advance),

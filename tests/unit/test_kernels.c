@@ -78,6 +78,21 @@ static void weights_streamed_and_unpacked_to_bytes(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[5], "emu:sm_90a", 2, 1), 0);
 }
+/* Four SMs: one cluster of four, and several tiles a block. */
+static void warpgroups_multiply_bits(void **state) {
+  (void)state;
+  /* Past 24 products of planes, eight registers each in the narrowest tile, a thread has no room. */
+  assert_in_range(sweep_on(&sweep_kinds[6], "emu:sm_90a", 4, 1), 0, 18);
+}
+static void warpgroups_multiply_bits_plane_by_plane(void **state) {
+  (void)state;
+  /* One pair of planes has nothing to go through. */
+  assert_int_equal(sweep_on(&sweep_kinds[7], "emu:sm_90a", 4, 1), 1);
+}
+static void warpgroups_multiply_bytes(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[8], "emu:sm_90a", 4, 1), 0);
+}
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
   for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
@@ -106,6 +121,9 @@ int main(int argc, char **argv) {
       cmocka_unit_test(planes_unpacked_to_bytes),
       cmocka_unit_test(weights_streamed_into_bit_products),
       cmocka_unit_test(weights_streamed_and_unpacked_to_bytes),
+      cmocka_unit_test(warpgroups_multiply_bits),
+      cmocka_unit_test(warpgroups_multiply_bits_plane_by_plane),
+      cmocka_unit_test(warpgroups_multiply_bytes),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };

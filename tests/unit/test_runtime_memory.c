@@ -14,7 +14,7 @@ static const product_case usual = {
 typedef struct way {
   product_data data;
   apq_context *context;
-  apq_weights *weights;
+  apq_weights *weights, *other;
   apq_plan *plan;
   void *x, *y, *workspace;
   size_t workspace_bytes;
@@ -33,6 +33,58 @@ static apq_status do_weights(way *w, apq_error *error) {
                                  .dtype = usual.w_type,
                                  .data = w->data.w};
   return apq_weights_create(w->context, &desc, &w->weights, error);
+}
+
+/* Groups, a search, an import: what make_weights does not. */
+static apq_status do_groups(way *w, apq_error *error) {
+  const apq_weights_desc desc = {.n = usual.n,
+                                 .k = usual.k,
+                                 .bits = 3,
+                                 .format = APQ_FORMAT_INT,
+                                 .dtype = usual.w_type,
+                                 .data = w->data.w,
+                                 .group = 32,
+                                 .clip = APQ_CLIP_MSE};
+  return apq_weights_create(w->context, &desc, &w->other, error);
+}
+
+static apq_status do_import(way *w, apq_error *error) {
+  static const int32_t words[128], zeros[4];
+  static const uint16_t scales[32];
+  const apq_checkpoint_desc desc = {.layout = APQ_CHECKPOINT_AWQ,
+                                    .n = 8,
+                                    .k = 128,
+                                    .bits = 4,
+                                    .group = 32,
+                                    .qweight = words,
+                                    .qzeros = zeros,
+                                    .scales = scales,
+                                    .scale_dtype = APQ_DTYPE_F16};
+  return apq_weights_import(w->context, &desc, &w->other, error);
+}
+
+static apq_status do_view(way *w, apq_error *error) {
+  return apq_weights_view(w->weights, 1, &w->other, error);
+}
+
+static apq_status do_dequantize(way *w, apq_error *error) {
+  float values[20 * 150];
+  return apq_weights_dequantize(w->weights, values, 0, error);
+}
+
+#define FILE_PATH APQ_BINARY_DIR "/tests/runtime_memory.safetensors"
+
+static apq_status do_save(way *w, apq_error *error) {
+  const apq_named_weights matrices[] = {{"one", w->weights}, {"two", w->weights}};
+  return apq_weights_save(FILE_PATH, matrices, 2, error);
+}
+
+static apq_status do_load(way *w, apq_error *error) {
+  apq_weights_file *file = NULL;
+  apq_status status = apq_weights_file_open(FILE_PATH, &file, error);
+  if (!status) status = apq_weights_file_load(file, "two", w->context, &w->other, error);
+  apq_weights_file_close(file);
+  return status;
 }
 
 static apq_status do_plan(way *w, apq_error *error) {
@@ -138,6 +190,10 @@ static void undo_weights(way *w) {
   apq_weights_destroy(w->weights);
   w->weights = NULL;
 }
+static void undo_other(way *w) {
+  apq_weights_destroy(w->other);
+  w->other = NULL;
+}
 static void undo_plan(way *w) {
   apq_plan_destroy(w->plan);
   w->plan = NULL;
@@ -149,6 +205,17 @@ static void every_allocation_of_every_call(void **state) {
   const long base = count.live;
   fail_each(&w, "open", do_open, undo_open);
   fail_each(&w, "weights", do_weights, undo_weights);
+  const struct {
+    const char *name;
+    apq_status (*step)(way *, apq_error *);
+    void (*undo)(way *);
+  } steps[] = {{"groups", do_groups, undo_other}, {"import", do_import, undo_other},
+               {"view", do_view, undo_other},     {"dequantize", do_dequantize, NULL},
+               {"save", do_save, NULL},           {"load", do_load, undo_other}};
+  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+    fail_each(&w, steps[i].name, steps[i].step, steps[i].undo);
+    undo_other(&w);
+  }
   fail_each(&w, "plan", do_plan, undo_plan);
   fail_each(&w, "prepare", do_prepare, NULL);
   fail_each(&w, "memory", do_memory, NULL);

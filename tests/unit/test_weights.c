@@ -90,7 +90,7 @@ static void expect_least_error(const looked *l, const double *x, int row, int be
 
 /* Values like those of models: many small ones, few large ones. */
 static void *make_values(apq_dtype type, double *x, uint64_t *seed) {
-  void *data = apq__calloc((size_t)(N * (K + 3)), 4);
+  void *data = apq__calloc((size_t)N * (K + 3), 4);
   for (int row = 0; row < N; row++)
     for (int i = 0; i < K; i++) {
       const float r = random_float(seed);
@@ -103,7 +103,7 @@ static void *make_values(apq_dtype type, double *x, uint64_t *seed) {
 static void check_quantized(apq_context *context, int bits, apq_format format, int group,
                             apq_clip clip, apq_dtype type) {
   double x[N * K];
-  uint64_t seed = (uint64_t)(bits + 10 * group + (int)format);
+  uint64_t seed = (uint64_t)bits + 10 * (uint64_t)group + (uint64_t)format;
   void *data = make_values(type, x, &seed);
   const apq_weights_desc desc = {.n = N,
                                  .k = K,
@@ -233,8 +233,10 @@ static void integers_become_codes(void **state) {
       apq_weights *weights = NULL;
       CHECK(apq_weights_create(*state, &desc, &weights, error));
       looked l = look_inside(weights);
-      for (int i = 0; i < 3 * 67; i++)
-        assert_true(value_of(&l, i / 67, i % 67) == data[i / 67][i % 67]);
+      for (int i = 0; i < 3 * 67; i++) {
+        const int row = i / 67, column = i % 67;
+        assert_true(value_of(&l, row, column) == data[row][column]);
+      }
       expect_sums(weights, &l);
       look_end(&l);
       apq_weights_destroy(weights);

@@ -35,7 +35,7 @@ static inline looked look_inside(const apq_weights *w) {
   looked l = {
       w->n, w->k, w->bits, w->group, w->groups, w->affine.alpha,     w->affine.zero,    w->format,
       NULL, NULL, NULL,    NULL,     NULL,      copy.scales != NULL, copy.zeros != NULL};
-  const size_t cells = (size_t)(w->n * w->groups);
+  const size_t cells = (size_t)w->n * (size_t)w->groups;
   l.codes = apq__alloc((size_t)w->n * (size_t)w->k);
   l.scales = apq__alloc(cells * 4);
   l.zeros = apq__alloc(cells * 4);
@@ -103,8 +103,8 @@ static inline void expect_same(const apq_weights *left, const apq_weights *right
   assert_int_equal(a.has_scales, b.has_scales);
   assert_int_equal(a.has_zeros, b.has_zeros);
   assert_true(left->max_abs == right->max_abs);
-  const size_t cells = (size_t)(a.n * a.groups);
-  assert_memory_equal(a.codes, b.codes, (size_t)(a.n * a.k));
+  const size_t cells = (size_t)a.n * (size_t)a.groups;
+  assert_memory_equal(a.codes, b.codes, (size_t)a.n * (size_t)a.k);
   assert_memory_equal(a.scales, b.scales, cells * 4);
   assert_memory_equal(a.zeros, b.zeros, cells * 4);
   assert_memory_equal(a.sums, b.sums, (size_t)a.n * 4);
@@ -117,7 +117,7 @@ static inline void expect_same(const apq_weights *left, const apq_weights *right
 static inline apq_weights *random_weights(apq_context *context, int n, int k, int bits,
                                           apq_format format, int group, uint64_t seed) {
   const int groups = group && group < k ? (k + group - 1) / group : 1;
-  uint8_t *codes = apq__alloc((size_t)(n * k));
+  uint8_t *codes = apq__alloc((size_t)n * (size_t)k);
   for (int i = 0; i < n * k; i++) codes[i] = (uint8_t)(apq__random(&seed) & ((1u << bits) - 1));
   float *scales = random_floats(n * groups, &seed);
   int32_t *zeros = random_zeros(n * groups, bits, &seed);
