@@ -140,6 +140,9 @@ int apq__canonical_problem(const char *text, size_t length, apq__problem *out) {
   const char *at = text, *end = text + length;
   char name[APQ__WORD_MAX];
   memset(out, 0, sizeof *out);
+  if (end - at > 6 && memcmp(at, "group=", 6) == 0 &&
+      !(at = take_number(at, end, "group=", &out->group)))
+    return 0;
   if (!(at = take_number(at, end, "k=", &out->k)) || !(at = take_number(at, end, "m=", &out->m)) ||
       !(at = take_number(at, end, "n=", &out->n)))
     return 0;
@@ -149,7 +152,7 @@ int apq__canonical_problem(const char *text, size_t length, apq__problem *out) {
   if (!(at = take_number(at + 1, end, "p=", &out->p)) ||
       !(at = take_number(at, end, "q=", &out->q)) || at != end || end[-1] == ',')
     return 0;
-  return out->p <= 8 && out->q <= 8 && (unsigned)out->out <= APQ_DTYPE_F32;
+  return apq__problem_check(out, NULL) == APQ_OK;
 }
 
 /* ---- packing ---- */
@@ -177,9 +180,13 @@ static size_t write_key(const apq__config *config, char *key) {
   return (size_t)(at - key);
 }
 
+/* The output type and the group are one number, which is the type alone without groups: records
+ * from before there were groups stay good. */
+enum { GROUP_UNIT = 256 };
+
 static void put_problem(apq__record *record, const apq__problem *problem) {
   const int values[] = {problem->p, problem->q, problem->m,
-                        problem->n, problem->k, (int)problem->out};
+                        problem->n, problem->k, (int)problem->out + GROUP_UNIT * problem->group};
   for (int i = 0; i < COUNT(values); i++) put_integer(record, (uint64_t)values[i], 4);
 }
 
@@ -238,8 +245,13 @@ static int get_problem(reader *in, apq__problem *out) {
   uint64_t values[6];
   for (int i = 0; i < COUNT(values); i++)
     if (!get_integer(in, 4, &values[i]) || values[i] > INT_MAX) return 0;
-  *out = (apq__problem){(int)values[0], (int)values[1], (int)values[2],
-                        (int)values[3], (int)values[4], (apq_dtype)values[5]};
+  *out = (apq__problem){(int)values[0],
+                        (int)values[1],
+                        (int)values[2],
+                        (int)values[3],
+                        (int)values[4],
+                        (apq_dtype)(values[5] % GROUP_UNIT),
+                        (int)(values[5] / GROUP_UNIT)};
   return apq__problem_check(out, NULL) == APQ_OK;
 }
 

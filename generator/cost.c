@@ -52,6 +52,14 @@ static stage_cycles stage_cost(const apq__gemm_knobs *g, const apq__target *targ
     mma = products / 32768;
     cost.integer = mma * 32 / 128;
   }
+  if (g->group) {
+    /* Recombined, corrected, converted, scaled and added at the end of every group; and groups
+     * shorter than imma's blocks multiply each block once a group. */
+    double planes = g->is_bytes ? 1 : (double)g->p * g->q;
+    double ends = (double)g->tile_k / g->group;
+    cost.integer += ends * g->tile_m * g->tile_n * (planes + 8) / 128;
+    if (g->group < 128) cost.tensor *= 128.0 / g->group;
+  }
   double copies = g->stage_bytes / 16.0 * 8 / 128; /* address arithmetic of cp.async */
   cost.shared = (reads + g->stage_bytes) / 128;
   cost.integer += copies + warps;
@@ -63,7 +71,7 @@ double apq__config_cost(const apq__config *config, const apq__problem *problem,
   const apq__family *family = NULL;
   apq__shape shape;
   if (apq__config_family(config, "cost", &family, NULL)) return 1e9;
-  if (family->ops->limits(config, problem, target, &shape, NULL)) return 1e9;
+  if (apq__config_limits(config, problem, target, &shape, NULL)) return 1e9;
   return family->ops->cost(config, problem, target, &shape);
 }
 

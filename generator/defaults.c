@@ -1,5 +1,6 @@
 #include "generator.h"
 
+#include "family_impl.h"
 #include "status.h"
 
 /* Tiles that between them suit one token and thousands, few planes and many, on every arch: what
@@ -23,6 +24,9 @@ static const char *const product_configs[] = {
     "family=imma,tile_m=128,tile_n=128,warps_m=2,warps_n=4,layout=xor,stages=3,store=staged",
     "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=128,layout=xor,stages=2,store="
     "staged",
+    /* For groups of 256 where shared memory is small. */
+    "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=256,layout=xor,stages=2,store="
+    "staged",
 };
 
 apq_status apq__default_config(const apq__problem *problem, const apq__target *target,
@@ -34,9 +38,7 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
     apq__config config;
     apq__shape shape;
     if ((status = apq__config_parse(product_configs[i], &config, error)) ||
-        (status = apq__config_set_int(&config, "p", problem->p, error)) ||
-        (status = apq__config_set_int(&config, "q", problem->q, error)) ||
-        (status = apq__config_set(&config, "out", apq_dtype_name(problem->out), error)))
+        (status = apq__config_set_problem(&config, problem, error)))
       return status;
     if (target->cc < 80 && apq__config_is(&config, "family", "bmma") &&
         (status = apq__config_set(&config, "op", "xor", error)))
@@ -52,16 +54,31 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
   return apq__fail(error, APQ_INFEASIBLE, "limits", "no built-in kernel fits %s", target->arch);
 }
 
-apq_status apq__pack_config(apq_dtype source, int bits, int bytes, apq__config *out,
-                            apq_error *error) {
+/* Few rows leave an SM with one or two: all of its threads share them, a chunk each.  Of many rows
+ * several are in flight, each of fewer threads that keep more of it. */
+static void pack_threads(const apq__problem *problem, int *warps, int *hold) {
+  enum { FEW_ROWS = 256, WARPS_MIN = 4, WARPS_MAX = 32 };
+  const int is_few = problem->m <= FEW_ROWS;
+  const int chunks = apq__ceil_div(problem->k, 128) * 16;
+  *hold = is_few ? 1 : 4;
+  *warps = WARPS_MIN;
+  while (32 * *warps * *hold < chunks && *warps < (is_few ? WARPS_MAX : WARPS_MAX / 2)) *warps *= 2;
+}
+
+apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
+                            apq__config *out, apq_error *error) {
   *out = (apq__config){0};
   if (source == APQ_DTYPE_I32 || source == APQ_DTYPE_I8 || (unsigned)source >= APQ_DTYPE_COUNT)
     return apq__fail(error, APQ_INVALID_ARGUMENT, "config",
                      "activations of type %s cannot be packed", apq_dtype_name(source));
+  int warps, hold;
+  pack_threads(problem, &warps, &hold);
   apq_status status = APQ_OK;
   if ((status = apq__config_set(out, "family", "pack", error)) ||
       (status = apq__config_set(out, "src", apq_dtype_name(source), error)) ||
-      (status = apq__config_set_int(out, "q", bits, error)) ||
+      (status = apq__config_set_int(out, "q", problem->q, error)) ||
+      (status = apq__config_set_int(out, "warps", warps, error)) ||
+      (status = apq__config_set_int(out, "hold", hold, error)) ||
       (status = apq__config_set(out, "form", bytes ? "bytes" : "planes", error)))
     return status;
   return apq__config_complete(out, error);

@@ -165,6 +165,18 @@ int apq__knob_exists(const char *name) {
   return 0;
 }
 
+apq_status apq__config_set_problem(apq__config *config, const apq__problem *problem,
+                                   apq_error *error) {
+  const apq__family *family = NULL;
+  apq_status status = apq__config_family(config, "config", &family, error);
+  if (!status) status = apq__config_set_int(config, "p", problem->p, error);
+  if (!status) status = apq__config_set_int(config, "q", problem->q, error);
+  if (!status) status = apq__config_set(config, "out", apq_dtype_name(problem->out), error);
+  if (!status && find_knob(family, "group"))
+    status = apq__config_set_int(config, "group", problem->group, error);
+  return status;
+}
+
 static int is_in_domain(const apq__knob_decl *knob, const char *value) {
   for (int i = 0; i < knob->value_count; i++)
     if (strcmp(knob->values[i], value) == 0) return 1;

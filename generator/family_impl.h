@@ -63,7 +63,7 @@ int apq__knob_exists(const char *name);
 
 /* Integers of a product config, read once. */
 typedef struct apq__gemm_knobs {
-  int p, q, tile_m, tile_n, tile_k, stages, warps_m, warps_n, min_blocks, split_k;
+  int p, q, tile_m, tile_n, tile_k, stages, warps_m, warps_n, min_blocks, split_k, group;
   int swap, is_horner, is_shared, is_xor_op, is_staged, is_padded, is_bytes;
   int x_tile, y_tile, x_warps, y_warps; /* sides of the mma: 16 rows, 8 columns */
   int x_rows, y_rows;                   /* rows of a stage (bmma) */

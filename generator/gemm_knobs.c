@@ -13,6 +13,7 @@ apq__gemm_knobs apq__gemm_read(const apq__config *config) {
   g.warps_n = apq__config_int(config, "warps_n", 1);
   g.min_blocks = apq__config_int(config, "min_blocks", 1);
   g.split_k = apq__config_int(config, "split_k", 1);
+  g.group = apq__config_int(config, "group", 0);
   g.swap = apq__config_int(config, "swap", 0);
   g.is_horner = apq__config_is(config, "schedule", "horner");
   g.is_shared = apq__config_is(config, "recombine", "shared");

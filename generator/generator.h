@@ -43,6 +43,10 @@ typedef struct apq__box {
   int bytes, rows, swizzle;
 } apq__box;
 
+/* Sets the knobs that come from the problem: p, q, out, and group where the family has it. */
+apq_status apq__config_set_problem(apq__config *config, const apq__problem *problem,
+                                   apq_error *error);
+
 /* Whether the kernel can apply an activation function and a second operand after the bias. Families
  * that generate code for it only on demand have a knob `post`, which apq__config_add_post sets. */
 int apq__config_has_post(const apq__config *config);
@@ -93,8 +97,9 @@ const char *apq__kernel_name(const apq__config *config, char name[APQ__WORD_MAX 
 apq_status apq__default_config(const apq__problem *problem, const apq__target *target,
                                apq__config *out, apq_error *error);
 
-/* The pack kernel for a source type (F16, BF16, F32, CODES8), bits, and form (bytes or planes). */
-apq_status apq__pack_config(apq_dtype source, int bits, int bytes, apq__config *out,
-                            apq_error *error);
+/* The pack kernel for the activations of a problem (its q, m and k) from a source type (F16, BF16,
+ * F32, CODES8) into a form (bytes or planes). */
+apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
+                            apq__config *out, apq_error *error);
 
 #endif

@@ -15,7 +15,10 @@ static int estimate_registers(const apq__gemm_knobs *g) {
   int fragments = !g->is_bytes ? g->x_fragments * 8 + g->y_fragments * 4
                   : g->swap    ? 2 * g->x_fragments * (g->p > 4 ? 10 : 6) + g->y_fragments * 2
                                : g->y_fragments * (g->p > 4 ? 10 : 6) + g->x_fragments * 4;
-  return g->x_fragments * g->y_fragments * 4 + fragments + g->copies + 14;
+  /* With groups: a float an output, and the edges of both sides (templates/group_scales.cu). */
+  int outputs = (g->x_tile / g->x_warps / 16) * (g->y_tile / g->y_warps / 8);
+  int totals = g->group ? outputs * 4 + 6 * (g->y_tile / g->y_warps / 8) + 6 : 0;
+  return g->x_fragments * g->y_fragments * 4 + fragments + totals + g->copies + 14;
 }
 
 /* k stages that one split at least would have to share. */
@@ -28,7 +31,8 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
   apq__gemm_knobs g = apq__gemm_read(config);
   /* As templates/gemm.cu lays it out: the ring or the tile, then the edges and the ticket. */
   int ring = g.stages * g.stage_bytes;
-  int tile = g.is_staged ? 4 * g.tile_m * (g.tile_n + (g.swap ? 4 : 8)) : 0;
+  int tile = g.is_staged ? 4 * g.tile_m * (g.tile_n + (g.swap ? 4 : 8))
+                         : 16 * g.threads * (g.y_tile / g.y_warps / 8);
   int smem = (ring > tile ? ring : tile) + (g.tile_m + g.tile_n) * (g.is_xor_op ? 32 : 16) + 16;
   int registers = estimate_registers(&g);
   int is_split_rows = g.is_shared ? g.x_rows % (16 * g.x_warps) || g.y_rows % (8 * g.y_warps)
@@ -40,6 +44,14 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
       {g.is_shared && g.is_horner, "recombine=shared needs schedule=side"},
       {g.is_shared && !g.is_staged, "recombine=shared needs store=staged"},
       {g.split_k > 1 && !g.is_staged, "split_k needs store=staged"},
+      {g.group && (g.is_horner || g.is_shared),
+       "group scales need schedule=side and recombine=registers: all planes of a group at once"},
+      {g.group && g.split_k > 1,
+       "group scales need split_k=1: their floats are added in the order of the groups"},
+      {g.group && !g.is_bytes && g.group % 256,
+       "a b1 instruction spans 256 k: more than one group"},
+      {g.group && g.tile_k % g.group, "tile_k is not a multiple of the group"},
+      {g.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {g.copies > 32, "too few threads for the copies of a stage"},
       {g.threads > 1024, "more than 1024 threads a block"},
       {!g.is_bytes && !g.is_xor_op && target->cc < 80, "no b1 AND before sm_80: use op=xor"},
@@ -100,6 +112,12 @@ apq_status apq__config_limits(const apq__config *config, const apq__problem *pro
   const apq__family *family = NULL;
   apq_status status = apq__config_family(config, "limits", &family, error);
   if (status) return status;
+  const int group = apq__config_int(config, "group", 0);
+  if (problem && family->is_product && group != problem->group)
+    return apq__fail(error, APQ_INFEASIBLE, "limits",
+                     problem->group && !apq__config_get(config, "group")
+                         ? "the family has no group scales"
+                         : "the problem has other groups");
   status = family->ops->limits(config, problem, target, shape, error);
   if (status || shape->tile_m) return status;
   shape->tile_m = apq__config_int(config, "tile_m", 0);

@@ -57,8 +57,8 @@ static int compare_ranked(const void *left, const void *right) {
   return a->tuned < b->tuned ? -1 : a->tuned > b->tuned;
 }
 
-/* All rows of the problem's p, q and out, in the order of preference.  *out is NULL when there are
- * none. */
+/* All rows of the problem's p, q, out and group, in the order of preference.  *out is NULL when
+ * there are none. */
 static apq_status rank_rows(const apq__winner_table *table, const apq__problem *problem,
                             ranked **out, int *count, apq_error *error) {
   int first = 0, found = apq__winner_table_range(table, problem, &first);

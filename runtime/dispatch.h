@@ -34,11 +34,11 @@ enum { APQ__CHOICES_MAX = 8 };
  * serve when an earlier one cannot be built or loaded.
  *
  * Order: exact; nearest on this GPU; other GPUs of the arch; the model's choice.  Nearest is by the
- * Euclidean distance of (log m, log n, log k) among rows of equal p, q and out, equal distances
- * going to the larger m; so for given n and k the row chosen is monotonic in m.  A row whose config
- * is not feasible for the actual problem is skipped.  A row for another shape is put behind the
- * model's choice when the model expects it to be more than twice as slow as that: tuned far from
- * here, it says nothing here.
+ * Euclidean distance of (log m, log n, log k) among rows of equal p, q, out and group, equal
+ * distances going to the larger m; so for given n and k the row chosen is monotonic in m.  A row
+ * whose config is not feasible for the actual problem is skipped.  A row for another shape is put
+ * behind the model's choice when the model expects it to be more than twice as slow as that: tuned
+ * far from here, it says nothing here.
  *
  * Fails when the problem is not valid, out of memory, or when nothing at all is feasible. */
 apq_status apq__dispatch(const apq__winner_table *table, const apq__problem *problem,

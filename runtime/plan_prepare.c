@@ -45,10 +45,10 @@ apq_status apq__entry_lay_out(const apq_plan *plan, int m, const apq__choice *ch
   entry->choice = *choice;
   entry->wants_bytes = apq__config_wants_bytes(&choice->config);
   entry->row_bytes = (int)(entry->wants_bytes ? apq__byte_row_bytes(k) : apq__plane_row_bytes(k));
-  apq_status status = apq__pack_config(plan->desc.input, plan->desc.bits, entry->wants_bytes,
-                                       &entry->pack_config, error);
-  if (status) return status;
   const apq__problem rows = apq__plan_problem(plan, m);
+  apq_status status =
+      apq__pack_config(plan->desc.input, &rows, entry->wants_bytes, &entry->pack_config, error);
+  if (status) return status;
   status = apq__config_limits(&entry->pack_config, &rows, apq__context_target(plan->context),
                               &entry->pack_shape, error);
   if (!status) entry->layout = lay_out(plan, m, entry);

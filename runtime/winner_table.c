@@ -27,6 +27,7 @@ static int fits_problem(const apq__config *config, const apq__problem *problem) 
   const char *out = apq__config_get(config, "out");
   return apq__config_int(config, "p", problem->p) == problem->p &&
          apq__config_int(config, "q", problem->q) == problem->q &&
+         apq__config_int(config, "group", 0) == problem->group &&
          (!out || strcmp(out, apq_dtype_name(problem->out)) == 0);
 }
 
@@ -104,6 +105,7 @@ static int compare_kind(const apq__problem *a, const apq__problem *b) {
   int difference = order(a->p, b->p);
   if (!difference) difference = order(a->q, b->q);
   if (!difference) difference = order((int64_t)a->out, (int64_t)b->out);
+  if (!difference) difference = order(a->group, b->group);
   return difference;
 }
 

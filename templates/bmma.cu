@@ -1,7 +1,7 @@
 /* Family bmma: bit-serial products on mma.sync b1, m16n8k256, AND + POPC (XOR + POPC on sm_75).
  *
  * @family bmma product planes
- * @parts gemm_tile.cu gemm_epilogue.cu bmma.cu gemm.cu
+ * @parts gemm_tile.cu gemm_epilogue.cu bmma.cu group_scales.cu gemm.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 2 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -21,6 +21,7 @@
  * @knob split_k   = 1 : 1 2 4 8 16 : blocks that share one output tile
  * @knob op        = and : and xor : how two bits are multiplied
  * @knob store     = direct : direct staged : results from the fragments, or through shared memory
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * Fragments come from shared memory by ldmatrix: a 16-byte chunk of eight rows is an 8x128-bit
  * quarter of an operand, in the registers where mma wants it. */
@@ -215,9 +216,18 @@ APQ_FUNCTION void apq_multiply(int d[4], const apq_u32 a[4], const apq_u32 b[2])
 /* k steps of 256 in a stage, an even number. */
 #define STEPS (CHUNKS / 2)
 
+#if GROUP
+/* group_scales.cu */
+typedef struct apq_totals apq_totals;
+APQ_FUNCTION void apq_end_group(const apq_lane *lane, apq_totals *totals, int acc[XT][YT][4]);
+#endif
+
 /* Fragments of two k steps: one is multiplied while the other is loaded. */
 typedef struct apq_fragments {
   apq_u32 x[2][XT][4], y[2][YT][2];
+#if GROUP
+  apq_totals *totals;
+#endif
 } apq_fragments;
 
 /* Loads the fragments of k step `step` of the stage at `at`. */
@@ -258,6 +268,9 @@ APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int 
       for (int yi = 0; yi < YT; yi++)
         apq_multiply(acc[xi][yi], f->x[step % 2][xi], f->y[step % 2][yi]);
     }
+#if GROUP /* of 256, a k step */
+    apq_end_group(lane, f->totals, acc);
+#endif
   }
 }
 

@@ -13,12 +13,13 @@
 #endif
 #endif
 
-/* Behind the ring, or the tile where that is larger: the edges, then the ticket. */
+/* Behind the ring, or what takes its place after the products where that is larger: the edges, then
+ * the ticket. */
 #define RING_BYTES (STAGES * STAGE_BYTES)
 #if STORE == STORE_STAGED
 #define TILE_BYTES (4 * TILE_M * TILE_PITCH)
 #else
-#define TILE_BYTES 0
+#define TILE_BYTES (16 * YF * THREADS) /* apq_store_post_fragments */
 #endif
 #define EDGES_AT  (RING_BYTES > TILE_BYTES ? RING_BYTES : TILE_BYTES)
 #define TICKET_AT (EDGES_AT + (TILE_M + TILE_N) * EDGE_BYTES)
@@ -166,7 +167,7 @@ APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, in
     apq_u32 sum[8];
     apq_tile_sums(args, m0, n0, m, n, sum);
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) sum[i] = apq_result(args, sum[i], &row, &column[i], is_plain);
+    for (int i = 0; i < 8; i++) sum[i] = apq_output(args, sum[i], &row, &column[i], is_plain);
     apq_store_eight(args, m0 + m, n0 + n, is_whole || is_wide, sum);
   }
 }
@@ -183,7 +184,7 @@ APQ_FUNCTION void apq_store_post_column(const apq_gemm_args *args, int m0, int n
     apq_u32 sum[8];
     apq_tile_sums(args, m0, n0, m, n, sum);
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) sum[i] = apq_result(args, sum[i], &row, &column[i], 0);
+    for (int i = 0; i < 8; i++) sum[i] = apq_output(args, sum[i], &row, &column[i], 0);
     apq_post_eight(args, m0 + m, n0 + n, sum);
     apq_store_eight(args, m0 + m, n0 + n, is_wide, sum);
   }
@@ -217,28 +218,61 @@ APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, int m0, int n0) {
 
 #else
 
-/* Straight from the fragments: less shared memory, narrower stores. */
+/* Results of one fragment, straight from the registers: less shared memory, narrower stores. */
+APQ_FUNCTION void apq_fragment_at(const apq_lane *lane, int xi, int yi, int e, int *m, int *n) {
+  int x = lane->x_first + 16 * xi + lane->group + 8 * (e / 2);
+  int y = lane->y_first + 8 * yi + 2 * lane->quad + e % 2;
+  *m = TILE_AT_M(x, y);
+  *n = TILE_AT_N(x, y);
+}
+
+APQ_FUNCTION apq_u32 apq_fragment_result(const apq_gemm_args *args, apq_u32 sum, int m, int n,
+                                         int is_plain) {
+  apq_edge row = apq_get_edge(EDGES_AT + ROW_EDGE(m) * EDGE_BYTES);
+  apq_edge column = apq_get_edge(EDGES_AT + COLUMN_EDGE(n) * EDGE_BYTES);
+  return apq_output(args, sum, &row, &column, is_plain);
+}
+
+#if OUT != OUT_I32
+/* The fragments of one xi, where an activation or another operand follows: a thread passes the sums
+ * through its own words of shared memory, so that one loop, and not code unrolled over them, holds
+ * the exponential. */
+APQ_FUNCTION void apq_store_post_fragments(const apq_gemm_args *args, const apq_lane *lane, int m0,
+                                           int n0, int xi, int acc[XT][YT][4]) {
+  APQ_UNROLL
+  for (int i = 0; i < 4 * YF; i++)
+    apq_sts32(4 * (THREADS * i + apq_thread()), apq_sum(acc, xi, i / 4, i % 4));
+  APQ_NO_UNROLL
+  for (int i = 0; i < 4 * YF; i++) {
+    int m, n;
+    apq_fragment_at(lane, xi, i / 4, i % 4, &m, &n);
+    if (m0 + m >= args->m || n0 + n >= args->n) continue;
+    apq_u32 result =
+        apq_fragment_result(args, apq_lds32(4 * (THREADS * i + apq_thread())), m, n, 0);
+    apq_store_one(args, m0 + m, n0 + n, apq_post_one(args, m0 + m, n0 + n, result));
+  }
+}
+#endif
+
 APQ_FUNCTION void apq_store_fragments(const apq_gemm_args *args, const apq_lane *lane, int m0,
                                       int n0, int acc[XT][YT][4]) {
+#if OUT != OUT_I32
+  if (apq_has_post(args)) {
+    APQ_UNROLL
+    for (int xi = 0; xi < XF; xi++) apq_store_post_fragments(args, lane, m0, n0, xi, acc);
+    return;
+  }
+#endif
   APQ_UNROLL
   for (int xi = 0; xi < XF; xi++) {
     APQ_UNROLL
-    for (int yi = 0; yi < YF; yi++) {
-      APQ_UNROLL
-      for (int e = 0; e < 4; e++) {
-        int x = lane->x_first + 16 * xi + lane->group + 8 * (e / 2);
-        int y = lane->y_first + 8 * yi + 2 * lane->quad + e % 2;
-        int m = TILE_AT_M(x, y), n = TILE_AT_N(x, y);
-        if (m0 + m >= args->m || n0 + n >= args->n) continue;
-        apq_edge row = apq_get_edge(EDGES_AT + ROW_EDGE(m) * EDGE_BYTES);
-        apq_edge column = apq_get_edge(EDGES_AT + COLUMN_EDGE(n) * EDGE_BYTES);
-        apq_u32 result =
-            apq_result(args, apq_sum(acc, xi, yi, e), &row, &column, apq_is_plain(args));
-#if OUT != OUT_I32
-        if (apq_has_post(args)) result = apq_post_one(args, m0 + m, n0 + n, result);
-#endif
-        apq_store_one(args, m0 + m, n0 + n, result);
-      }
+    for (int i = 0; i < 4 * YF; i++) {
+      int m, n;
+      apq_fragment_at(lane, xi, i / 4, i % 4, &m, &n);
+      if (m0 + m >= args->m || n0 + n >= args->n) continue;
+      apq_store_one(
+          args, m0 + m, n0 + n,
+          apq_fragment_result(args, apq_sum(acc, xi, i / 4, i % 4), m, n, apq_is_plain(args)));
     }
   }
 }
@@ -271,6 +305,11 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 
   int steps = apq_steps(&lane);
   apq_fragments fragments;
+#if GROUP
+  apq_totals totals;
+  apq_start_totals(&totals, &args, m0, n0);
+  fragments.totals = &totals;
+#endif
   apq_raw_edge edges[EDGES];
   apq_load_edges(&args, m0, n0, edges);
 #if STAGES == 1
@@ -309,6 +348,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_cp_async_wait(0);
 #endif
 
+#if GROUP
+  apq_take_totals(&totals, acc);
+#endif
   apq_syncthreads();
 #if STORE == STORE_STAGED
   apq_stage_tile(&lane, acc);

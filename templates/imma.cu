@@ -1,7 +1,7 @@
 /* Family imma: weight planes unpacked to u8 in registers, products on mma.sync u8, m16n8k32.
  *
  * @family imma product bytes
- * @parts gemm_tile.cu gemm_epilogue.cu unpack.cu imma.cu gemm.cu
+ * @parts gemm_tile.cu gemm_epilogue.cu unpack.cu imma.cu group_scales.cu gemm.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -16,12 +16,14 @@
  * @knob swap      = 0 : 0 1 : 1 puts the weights on the 16-row side of the mma
  * @knob split_k   = 1 : 1 2 4 8 16 : blocks that share one output tile
  * @knob store     = direct : direct staged : results from the fragments, or through shared memory
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * Blocks of 128 k.  Lane 4g+t of a fragment owns word t of the 16 bytes of row g of each weight
  * plane, that is 32 k; transposing bits gives eight words of four u8 codes, k = 32t + 8j + b in
  * byte j of word b.  Activations are stored as bytes in that order, word b of all four lanes in
  * chunk b (apq__byte_position), so ldmatrix gives the same k to the same lane; words s and s + 4
- * make mma step s. */
+ * make mma step s.  A group of fewer than 128 k belongs to some of the four lanes: the block is
+ * then multiplied once a group, with the words of the other lanes as zeros. */
 
 #define X_ROWS X_TILE
 #define Y_ROWS Y_TILE
@@ -31,8 +33,15 @@
 #define YF     YT
 
 #define BLOCKS (TILE_K / 128)
-#define CHUNKS (8 * BLOCKS) /* of 16 bytes, of an activation row */
-#define PITCH  PITCH_OF(CHUNKS)
+/* Groups of a block, and mma steps: four for each of them. */
+#if GROUP == 32 || GROUP == 64
+#define PASSES (128 / GROUP)
+#else
+#define PASSES 1
+#endif
+#define MMA_STEPS (4 * PASSES * BLOCKS)
+#define CHUNKS    (8 * BLOCKS) /* of 16 bytes, of an activation row */
+#define PITCH     PITCH_OF(CHUNKS)
 /* A stage: activation rows [TILE_M][PITCH], then weights [block][plane][TILE_N][16 bytes]: ldmatrix
  * reads eight rows of a plane as 128 consecutive bytes. */
 #define WEIGHTS_AT    (TILE_M * PITCH)
@@ -90,7 +99,7 @@ APQ_FUNCTION int apq_steps(const apq_lane *lane) {
 
 /* Copies are started between the products of all mma steps but the last: the thinner they are
  * spread, the less they hold them up. */
-#define PARTS ((BLOCKS * 4 - 1) * XT)
+#define PARTS ((MMA_STEPS - 1) * XT)
 
 /* Starts part `part` of PARTS of the next stage's copies; with `is_loading` 0 nothing is left to
  * load. */
@@ -135,6 +144,12 @@ APQ_FUNCTION void apq_before_stage(apq_lane *lane, int acc[XT][YT][4]) {
 #define AT XT
 #endif
 
+#if GROUP
+/* group_scales.cu */
+typedef struct apq_totals apq_totals;
+APQ_FUNCTION void apq_end_group(const apq_lane *lane, apq_totals *totals, int acc[XT][YT][4]);
+#endif
+
 /* The plane words of one block of 128 k, loaded while the block before is multiplied. Their 8x8
  * bits are transposed in three exchanges: the first two make words of four-bit codes and are done
  * once a block, in place; the third makes, of words s and s + 4, the u8 codes of mma step s just
@@ -143,6 +158,9 @@ APQ_FUNCTION void apq_before_stage(apq_lane *lane, int acc[XT][YT][4]) {
 #define HALF_WORDS (P > 4 ? 8 : 4)
 typedef struct apq_fragments {
   apq_u32 word[WT][HALF_WORDS];
+#if GROUP
+  apq_totals *totals;
+#endif
 } apq_fragments;
 
 APQ_FUNCTION void apq_load_fragments(const apq_lane *lane, int at, int block, apq_fragments *f) {
@@ -187,13 +205,16 @@ APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
   }
 }
 
-/* The u8 codes of mma step s of a block: words s and s + 4. */
-APQ_FUNCTION void apq_step_words(const apq_fragments *f, int s, apq_u32 w[WT][2]) {
+/* The u8 codes of mma step s of a block: words s and s + 4; zeros in lanes without k in the pass.
+ */
+APQ_FUNCTION void apq_step_words(const apq_lane *lane, const apq_fragments *f, int s, int pass,
+                                 apq_u32 w[WT][2]) {
   APQ_UNROLL
   for (int wi = 0; wi < WT; wi++) {
     w[wi][0] = f->word[wi][s];
     w[wi][1] = P > 4 ? f->word[wi][HALF_WORDS - 4 + s] : 0;
     apq_exchange(&w[wi][0], &w[wi][1], 4, 0x0f0f0f0fu);
+    if (lane->quad * PASSES / 4 != pass) w[wi][0] = w[wi][1] = 0;
   }
 }
 
@@ -237,13 +258,14 @@ APQ_FUNCTION void apq_multiply(apq_u32 w[WT][2], apq_u32 a[AT][4], int xi, int a
 APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int fill,
                                     int is_loading, apq_fragments *f, int acc[XT][YT][4]) {
   APQ_UNROLL
-  for (int step = 0; step < 4 * BLOCKS; step++) {
+  for (int step = 0; step < MMA_STEPS; step++) {
     apq_u32 w[WT][2], a[AT][4];
-    apq_load_activations(lane, at, step, a);
-    if (step % 4 == 0) apq_prepare_fragments(f);
-    apq_step_words(f, step % 4, w);
-    int is_last = step == 4 * BLOCKS - 1;
-    if (step % 4 == 3 && !is_last) apq_load_fragments(lane, at, step / 4 + 1, f);
+    int s = step % 4, pass = step / 4 % PASSES, block = step / (4 * PASSES);
+    int is_last = step == MMA_STEPS - 1;
+    apq_load_activations(lane, at, 4 * block + s, a);
+    if (s == 0 && pass == 0) apq_prepare_fragments(f);
+    apq_step_words(lane, f, s, pass, w);
+    if (s == 3 && pass == PASSES - 1 && !is_last) apq_load_fragments(lane, at, block + 1, f);
 #if STAGES > 1
     if (is_last) {
       apq_turn_stage();
@@ -257,6 +279,10 @@ APQ_FUNCTION void apq_compute_stage(const apq_lane *lane, int at, int next, int 
 #endif
       apq_multiply(w, a, xi, acc);
     }
+#if GROUP
+    if (s == 3 && (block * 128 + (pass + 1) * (128 / PASSES)) % GROUP == 0)
+      apq_end_group(lane, f->totals, acc);
+#endif
   }
 }
 

@@ -1,5 +1,5 @@
 /* Family pack: one row a block, from fp16, bf16, fp32 or ready codes to planes or bytes, with
- * scale, zero point and sum of codes.  The quantizer is apq__reference_quantize, operation by
+ * scale, zero point and sums of codes.  The quantizer is apq__reference_quantize, operation by
  * operation.
  *
  * @family pack helper planes
@@ -8,15 +8,19 @@
  * @knob src       = f16 : f16 bf16 f32 codes8 : type of the rows
  * @knob form      = planes : planes bytes : bit planes, or one byte a code in the order of u8
  * kernels
- * @knob warps     = 8 : 1 2 4 8 16 : warps of a block
+ * @knob warps     = 8 : 4 8 16 32 : warps of a block
+ * @knob hold      = 4 : 1 2 4 : chunks of a row that a thread keeps in registers
  *
- * A warp takes 128 k at a time, 32 lanes of four: k = 32 i + lane for i < 4, so that a ballot over
- * bit b of the codes is a word of plane b. */
+ * A chunk is eight k: 16 bytes of fp16.  Thread t has chunks t, t + THREADS, ...; the first HOLD of
+ * them are read once and kept while the range of the row is found, the others are read again. Codes
+ * of a chunk are two words of four; transposing their bits gives two words of four planes. Either
+ * way four lanes exchange bytes, and then lane j has the word j of 32 k: of plane j (and j + 4), or
+ * of the codes 8 i + j (and + 4), whose place in the byte form is chunk j (and j + 4). */
 
 #define THREADS (32 * WARPS)
 #define BITS    Q
 #define LEVELS  ((1 << BITS) - 1)
-/* Byte offsets in shared memory of the warps' partial results: low, high, sum. */
+/* Byte offsets in shared memory of the warps' partial results. */
 #define LOW_AT  0
 #define HIGH_AT (4 * WARPS)
 #define SUM_AT  (8 * WARPS)
@@ -25,48 +29,200 @@
 #define FORMAT_INT     1
 #define FORMAT_BIPOLAR 2
 
-typedef struct apq_quantizer {
-  float scale, inverse;
-  int zero;
-} apq_quantizer;
-
 #if SRC == SRC_CODES8
 #define SRC_BYTES 1
+#define ALIGNED   4
 #elif SRC == SRC_F32
 #define SRC_BYTES 4
+#define ALIGNED   16
 #else
 #define SRC_BYTES 2
+#define ALIGNED   16
 #endif
 
-APQ_FUNCTION const apq_u8 *apq_element(const apq_pack_args *args, int k) {
-  return (const apq_u8 *)args->x + (apq_block_x() * args->ldx + k) * SRC_BYTES;
+#define CHUNK_WORDS (2 * SRC_BYTES)
+
+typedef struct apq_chunk {
+  apq_u32 word[CHUNK_WORDS];
+} apq_chunk;
+
+/* The block's row. */
+typedef struct apq_row {
+  const apq_u8 *x;
+  int row, k, chunks; /* chunks up to the end of the packed row, a multiple of 16 */
+  int is_whole;       /* chunks are aligned and k ends with one */
+  int is_dirty;       /* what is not finite is to be replaced by 0 */
+} apq_row;
+
+/* Elements 8 chunk ... 8 chunk + 7; zeros past k. */
+APQ_FUNCTION apq_chunk apq_load_whole(const apq_row *row, int chunk) {
+  apq_chunk c;
+  const apq_u8 *at = row->x + (long long)chunk * (8 * SRC_BYTES);
+  APQ_UNROLL
+  for (int i = 0; i < CHUNK_WORDS; i++) c.word[i] = 0;
+  if (8 * chunk >= row->k) return c;
+#if SRC == SRC_CODES8
+  c.word[0] = apq_ldg32(at);
+  c.word[1] = apq_ldg32(at + 4);
+#else
+  APQ_UNROLL
+  for (int i = 0; i < CHUNK_WORDS; i += 4) {
+    apq_u32x4 four = apq_ldg128(at + 4 * i);
+    c.word[i] = four.x, c.word[i + 1] = four.y, c.word[i + 2] = four.z, c.word[i + 3] = four.w;
+  }
+#endif
+  return c;
+}
+
+/* The same where chunks are not aligned or the last is not whole. */
+APQ_FUNCTION apq_chunk apq_load_ragged(const apq_row *row, int chunk) {
+  apq_chunk c;
+  const apq_u8 *at = row->x + (long long)chunk * (8 * SRC_BYTES);
+  int left = row->k - 8 * chunk;
+  APQ_UNROLL
+  for (int i = 0; i < CHUNK_WORDS; i++) {
+    c.word[i] = 0;
+    APQ_UNROLL
+    for (int j = 0; j < 4 / SRC_BYTES; j++) {
+      int element = i * 4 / SRC_BYTES + j;
+      if (element >= left) continue;
+#if SRC == SRC_CODES8
+      c.word[i] |= (apq_u32)apq_ldg8(at + element) << (8 * j);
+#elif SRC == SRC_F32
+      c.word[i] = apq_ldg32(at + 4 * element);
+#else
+      c.word[i] |= (apq_u32)apq_ldg16(at + 2 * element) << (16 * j);
+#endif
+    }
+  }
+  return c;
+}
+
+APQ_FUNCTION apq_chunk apq_load_chunk(const apq_row *row, int chunk) {
+  return row->is_whole ? apq_load_whole(row, chunk) : apq_load_ragged(row, chunk);
 }
 
 #if SRC != SRC_CODES8
-/* Element k of the row; what is not finite counts as 0. */
-APQ_FUNCTION float apq_value(const apq_pack_args *args, int k) {
-  const apq_u8 *at = apq_element(args, k);
+/* Bits of infinity, and of the largest of what is read as integers: magnitudes of halves are
+ * ordered as 15-bit integers, of floats as 31-bit ones, and what is not finite comes last. */
 #if SRC == SRC_F32
-  float x = apq_bits_float(apq_ldg32(at));
-#elif SRC == SRC_F16
-  float x = apq_half_to_float(apq_ldg16(at));
+#define LOWEST 0x80000000u /* -0 */
 #else
-  float x = apq_bf16_to_float(apq_ldg16(at));
+#define LOWEST 0x80008000u
 #endif
-  return apq_is_finite(x) ? x : 0.0f;
+#if SRC == SRC_F16
+#define INFINITE 0x7c00u
+#elif SRC == SRC_BF16
+#define INFINITE 0x7f80u
+#else
+#define INFINITE 0x7f800000u
+#endif
+
+/* What is not finite becomes 0. */
+APQ_FUNCTION void apq_clean_chunk(apq_chunk *c) {
+  APQ_UNROLL
+  for (int i = 0; i < CHUNK_WORDS; i++) {
+    apq_u32 w = c->word[i];
+#if SRC == SRC_F32
+    if ((w & INFINITE) == INFINITE) w = 0;
+#else
+    if ((w & INFINITE) == INFINITE) w &= 0xffff0000u;
+    if ((w >> 16 & INFINITE) == INFINITE) w &= 0xffffu;
+#endif
+    c->word[i] = w;
+  }
 }
 
-/* Scale and zero point of a row whose values lie in [low, high], low <= 0 <= high. */
+/* The largest magnitude of either sign, as bits; a pair of halves at once until the end. */
+typedef struct apq_range {
+  apq_u32 low, high;
+} apq_range;
+
+/* Signed, the greatest is the highest number; unsigned, the lowest. */
+APQ_FUNCTION void apq_extend_range(apq_range *range, const apq_chunk *c) {
+  APQ_UNROLL
+  for (int i = 0; i < CHUNK_WORDS; i++) {
+    apq_u32 w = c->word[i];
+#if SRC == SRC_F32
+    range->high = (int)w > (int)range->high ? w : range->high;
+    range->low = w > range->low ? w : range->low;
+#else
+    range->high = apq_max_s16x2(range->high, w);
+    range->low = apq_max_u16x2(range->low, w);
+#endif
+  }
+}
+
+APQ_FUNCTION apq_u32 apq_larger(apq_u32 a, apq_u32 b) {
+  return a > b ? a : b;
+}
+
+/* Of the whole block, in every thread, without signs. */
+APQ_FUNCTION apq_range apq_share_range(apq_range range) {
+  int lane = apq_thread() % 32, warp = apq_thread() / 32;
+#if SRC == SRC_F32
+  range.low &= 0x7fffffffu;
+  APQ_UNROLL
+  for (int mask = 16; mask > 0; mask /= 2) {
+    range.low = apq_larger(range.low, apq_shuffle_xor(range.low, mask));
+    range.high = apq_larger(range.high, apq_shuffle_xor(range.high, mask));
+  }
+#else
+  /* Both fit one word once they are magnitudes. */
+  range.low &= 0x7fff7fffu;
+  apq_u32 both = apq_permute(apq_max_u16x2(range.low, range.low >> 16),
+                             apq_max_u16x2(range.high, range.high >> 16), 0x5410);
+  APQ_UNROLL
+  for (int mask = 16; mask > 0; mask /= 2) both = apq_max_u16x2(both, apq_shuffle_xor(both, mask));
+  range.low = both & 0xffffu;
+  range.high = both >> 16;
+#endif
+  if (lane == 0) {
+    apq_sts32(LOW_AT + 4 * warp, range.low);
+    apq_sts32(HIGH_AT + 4 * warp, range.high);
+  }
+  apq_syncthreads();
+  APQ_UNROLL
+  for (int i = 0; i < WARPS; i++) {
+    range.low = apq_larger(range.low, apq_lds32(LOW_AT + 4 * i));
+    range.high = apq_larger(range.high, apq_lds32(HIGH_AT + 4 * i));
+  }
+  return range;
+}
+
+APQ_FUNCTION float apq_magnitude(apq_u32 bits) {
+#if SRC == SRC_F32
+  return apq_bits_float(bits);
+#elif SRC == SRC_F16
+  return apq_half_to_float((apq_u16)bits);
+#else
+  return apq_bf16_to_float((apq_u16)bits);
+#endif
+}
+
+APQ_FUNCTION float apq_element(const apq_chunk *c, int i) {
+#if SRC == SRC_F32
+  return apq_bits_float(c->word[i]);
+#else
+  return apq_magnitude(c->word[i / 2] >> (i % 2 * 16) & 0xffffu);
+#endif
+}
+
+/* Code = rint(clamp(x * inverse, least, most)) + zero, or, bipolar, rint(clamp((x * inverse +
+ * LEVELS) / 2, least, most)). */
+typedef struct apq_quantizer {
+  float scale, inverse, least, most;
+  int zero, offset; /* of values; of codes */
+} apq_quantizer;
+
+/* Of values in [-low, high]. */
 APQ_FUNCTION apq_quantizer apq_make_quantizer(int format, float low, float high) {
   apq_quantizer z;
-  float top = apq_max(high, -low);
-  if (format == FORMAT_INT) {
-    z.scale = BITS > 1 ? apq_div(top, (float)((1 << (BITS - 1)) - (BITS > 1))) : top;
-  } else if (format == FORMAT_BIPOLAR) {
-    z.scale = apq_div(top, (float)LEVELS);
-  } else {
-    z.scale = apq_div(apq_min(apq_add(high, -low), 3.402823466e38f), (float)LEVELS);
-  }
+  /* 1-bit INT has no step above zero. */
+  int steps = format != FORMAT_INT ? LEVELS : BITS > 1 ? (1 << (BITS - 1)) - 1 : 1;
+  float span =
+      format == FORMAT_UINT ? apq_min(apq_add(high, low), 3.402823466e38f) : apq_max(high, low);
+  z.scale = apq_div(span, apq_int_to_float(steps));
   z.inverse = apq_div(1.0f, z.scale);
   if (!apq_is_finite(z.scale) || !(z.scale > 0.0f) || !apq_is_finite(z.inverse)) {
     z.scale = 1.0f;
@@ -74,102 +230,213 @@ APQ_FUNCTION apq_quantizer apq_make_quantizer(int format, float low, float high)
   }
   z.zero = format == FORMAT_INT ? 1 << (BITS - 1) : LEVELS;
   if (format == FORMAT_UINT) {
-    z.zero = apq_float_to_int(apq_mul(-low, z.inverse));
+    z.zero = apq_float_to_int(apq_mul(low, z.inverse));
     if (z.zero > LEVELS) z.zero = LEVELS;
   }
   return z;
 }
 
-APQ_FUNCTION int apq_clamp_code(int code) {
-  return code < 0 ? 0 : code > LEVELS ? LEVELS : code;
+APQ_FUNCTION void apq_finish_quantizer(int format, apq_quantizer *z) {
+  z->offset = format == FORMAT_BIPOLAR ? 0 : z->zero;
+  z->least = apq_int_to_float(-z->offset);
+  z->most = apq_int_to_float(LEVELS - z->offset);
 }
 
-APQ_FUNCTION int apq_quantize(int format, const apq_quantizer *z, float x) {
-  float scaled = apq_mul(x, z->inverse);
-  if (format == FORMAT_BIPOLAR)
-    return apq_clamp_code(apq_float_to_int(apq_mul(apq_add(scaled, (float)LEVELS), 0.5f)));
-  int v = apq_float_to_int(scaled);
-  /* Beyond the code range either way, and far from overflow in the sum below. */
-  v = v < -512 ? -512 : v > 512 ? 512 : v;
-  return apq_clamp_code(v + z->zero);
+/* The codes of a chunk, in their low bytes. */
+APQ_FUNCTION void apq_quantize_chunk(int format, const apq_quantizer *z, const apq_chunk *c,
+                                     apq_u32 code[8]) {
+  float t[8];
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) t[i] = apq_mul(apq_element(c, i), z->inverse);
+  if (format == FORMAT_BIPOLAR) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) t[i] = apq_mul(apq_add(t[i], (float)LEVELS), 0.5f);
+  }
+  /* 1.5 * 2^23 leaves the rounded integer, ties to even, in the low bits. */
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++)
+    code[i] = apq_float_bits(apq_add(apq_min(apq_max(t[i], z->least), z->most), 12582912.0f)) +
+              (apq_u32)z->offset;
 }
 #endif
 
-APQ_KERNEL(KERNEL, apq_pack_args, THREADS, 1) {
-  int lane = apq_thread() % 32, warp = apq_thread() / 32, row = apq_block_x();
+/* Eight codes as two words of bytes, zeros past k. */
+APQ_FUNCTION void apq_join_codes(const apq_u32 code[8], int left, apq_u32 word[2]) {
+  APQ_UNROLL
+  for (int i = 0; i < 2; i++)
+    word[i] = apq_permute(apq_permute(code[4 * i], code[4 * i + 1], 0x0040),
+                          apq_permute(code[4 * i + 2], code[4 * i + 3], 0x0040), 0x5410);
+  if (left >= 8) return;
+  APQ_UNROLL
+  for (int i = 0; i < 2; i++) {
+    int bytes = left - 4 * i;
+    if (bytes <= 0) word[i] = 0;
+    if (bytes > 0 && bytes < 4) word[i] &= (1u << (8 * bytes)) - 1u;
+  }
+}
+
+#if FORM == FORM_PLANES
+/* An 8x8 bit transpose: bit i of byte b of the result is bit b of byte i. */
+APQ_FUNCTION void apq_transpose_bits(apq_u32 word[2]) {
+  apq_u32 t;
+  APQ_UNROLL
+  for (int i = 0; i < 2; i++) {
+    t = (word[i] ^ word[i] >> 7) & 0x00aa00aau;
+    word[i] ^= t ^ t << 7;
+    t = (word[i] ^ word[i] >> 14) & 0x0000ccccu;
+    word[i] ^= t ^ t << 14;
+  }
+  t = (word[0] ^ word[1] << 4) & 0xf0f0f0f0u;
+  word[0] ^= t;
+  word[1] ^= t >> 4;
+}
+#endif
+
+/* Byte j of the word of each of four lanes, in lane j. */
+APQ_FUNCTION apq_u32 apq_transpose_lanes(apq_u32 word) {
+  int lane = apq_thread();
+  word = apq_permute(word, apq_shuffle_xor(word, 1), lane & 1 ? 0x3715 : 0x6240);
+  return apq_permute(word, apq_shuffle_xor(word, 2), lane & 2 ? 0x3276 : 0x5410);
+}
+
+/* Writes the packed words of this lane's chunk. */
+APQ_FUNCTION void apq_store_chunk(const apq_pack_args *args, const apq_row *row, int chunk,
+                                  apq_u32 word[2]) {
+  apq_u8 *out = (apq_u8 *)args->out;
+  int j = apq_thread() % 4;
+#if FORM == FORM_PLANES
+  apq_transpose_bits(word);
+  long long plane_bytes = (long long)args->rows * args->row_bytes;
+  apq_u8 *at = out + (long long)row->row * args->row_bytes + j * plane_bytes + chunk / 4 * 4;
+  APQ_UNROLL
+  for (int i = 0; i < (BITS > 4 ? 2 : 1); i++) {
+    apq_u32 mine = apq_transpose_lanes(word[i]);
+    if (chunk < row->chunks && 4 * i + j < BITS) apq_stg32(at + 4 * i * plane_bytes, mine);
+  }
+#else
+  apq_u8 *at =
+      out + (long long)row->row * args->row_bytes + chunk / 16 * 128 + 16 * j + chunk % 16 / 4 * 4;
+  APQ_UNROLL
+  for (int i = 0; i < 2; i++) {
+    apq_u32 mine = apq_transpose_lanes(word[i]);
+    if (chunk < row->chunks) apq_stg32(at + 64 * i, mine);
+  }
+#endif
+}
+
+/* Adds up the lanes that share a group; chunks of a group are neighbors in one warp. */
+APQ_FUNCTION void apq_store_group_sum(const apq_pack_args *args, const apq_row *row, int chunk,
+                                      apq_u32 sum) {
+  int lanes = args->group / 8, group = chunk / lanes;
+  APQ_NO_UNROLL
+  for (int mask = 1; mask < lanes; mask *= 2) sum += apq_shuffle_xor(sum, mask);
+  if (chunk % lanes == 0 && group < args->groups)
+    apq_stg32(args->group_sum + (long long)row->row * args->groups + group, sum);
+}
+
+/* Codes of one chunk, stored; returns their sum. */
+#if SRC == SRC_CODES8
+APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *row, int chunk,
+                                    apq_chunk *c) {
+  apq_u32 word[2] = {c->word[0] & (LEVELS * 0x01010101u), c->word[1] & (LEVELS * 0x01010101u)};
+#else
+APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *row,
+                                    const apq_quantizer *z, int chunk, apq_chunk *c) {
+  apq_u32 code[8], word[2];
+  apq_quantize_chunk(args->format, z, c, code);
+  apq_join_codes(code, row->k - 8 * chunk, word);
+#endif
+  int sum = apq_dp4a_u8(word[0], 0x01010101u, apq_dp4a_u8(word[1], 0x01010101u, 0));
+  apq_store_chunk(args, row, chunk, word);
+  if (args->group) apq_store_group_sum(args, row, chunk, (apq_u32)sum);
+  return (apq_u32)sum;
+}
+
+#if SRC == SRC_CODES8
+#define PACK_CHUNK(chunk, c) apq_pack_chunk(&args, &row, chunk, c)
+#else
+#define PACK_CHUNK(chunk, c) apq_pack_chunk(&args, &row, &quantizer, chunk, c)
+#endif
+
+/* Blocks an SM should have room for: enough rows in flight to keep device memory busy, and
+ * registers enough to hold the chunks. */
+#if SRC == SRC_F32 || APQ_CC < 80
+#define RESIDENT (1024 / THREADS)
+#else
+#define RESIDENT (1280 / THREADS)
+#endif
+
+APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
+  int lane = apq_thread() % 32, warp = apq_thread() / 32;
+  apq_row row;
+  row.row = apq_block_x();
+  row.x = (const apq_u8 *)args.x + row.row * args.ldx * SRC_BYTES;
+  row.k = args.k;
+  row.chunks = (args.k + 127) / 128 * 16;
+  row.is_whole =
+      ((unsigned long long)args.x | (unsigned long long)(args.ldx * SRC_BYTES)) % ALIGNED == 0 &&
+      args.k % 8 == 0;
+  row.is_dirty = args.is_static;
+
+  apq_chunk held[HOLD];
+  if (row.is_whole) {
+    APQ_UNROLL
+    for (int i = 0; i < HOLD; i++) held[i] = apq_load_whole(&row, i * THREADS + apq_thread());
+  } else {
+    APQ_UNROLL
+    for (int i = 0; i < HOLD; i++) held[i] = apq_load_ragged(&row, i * THREADS + apq_thread());
+  }
+
 #if SRC != SRC_CODES8
-  float low = 0.0f, high = 0.0f;
-  for (int k = apq_thread(); k < args.k; k += THREADS) {
-    float x = apq_value(&args, k);
-    low = apq_min(low, x);
-    high = apq_max(high, x);
+  apq_quantizer quantizer;
+  APQ_NO_UNROLL
+  for (;;) {
+    if (row.is_dirty) {
+      APQ_UNROLL
+      for (int i = 0; i < HOLD; i++) apq_clean_chunk(&held[i]);
+      if (args.is_static) break;
+    }
+    apq_range range = {LOWEST, 0};
+    APQ_UNROLL
+    for (int i = 0; i < HOLD; i++) apq_extend_range(&range, &held[i]);
+    APQ_NO_UNROLL
+    for (int chunk = HOLD * THREADS + apq_thread(); chunk < row.chunks; chunk += THREADS) {
+      apq_chunk c = apq_load_chunk(&row, chunk);
+      if (row.is_dirty) apq_clean_chunk(&c);
+      apq_extend_range(&range, &c);
+    }
+    range = apq_share_range(range);
+    /* Rows with something that is not finite are rare: they are gone through again without it. */
+    if (range.low < INFINITE && range.high < INFINITE) {
+      quantizer =
+          apq_make_quantizer(args.format, apq_magnitude(range.low), apq_magnitude(range.high));
+      break;
+    }
+    row.is_dirty = 1;
+    apq_syncthreads();
   }
-  APQ_UNROLL
-  for (int mask = 16; mask > 0; mask /= 2) {
-    low = apq_min(low, apq_shuffle_xor_f32(low, mask));
-    high = apq_max(high, apq_shuffle_xor_f32(high, mask));
+  if (args.is_static) {
+    quantizer.scale = args.static_scale;
+    quantizer.inverse = apq_div(1.0f, args.static_scale);
+    quantizer.zero = args.static_zero;
   }
-  if (lane == 0) {
-    apq_sts32(LOW_AT + 4 * warp, apq_float_bits(low));
-    apq_sts32(HIGH_AT + 4 * warp, apq_float_bits(high));
-  }
-  apq_syncthreads();
-  APQ_UNROLL
-  for (int i = 0; i < WARPS; i++) {
-    low = apq_min(low, apq_bits_float(apq_lds32(LOW_AT + 4 * i)));
-    high = apq_max(high, apq_bits_float(apq_lds32(HIGH_AT + 4 * i)));
-  }
-  apq_quantizer quantizer = apq_make_quantizer(args.format, low, high);
+  apq_finish_quantizer(args.format, &quantizer);
 #endif
 
   apq_u32 sum = 0;
-  int blocks = (args.k + 127) / 128;
-  for (int block = warp; block < blocks; block += WARPS) {
-    apq_u32 code[4];
-    APQ_UNROLL
-    for (int i = 0; i < 4; i++) {
-      int k = 128 * block + 32 * i + lane;
-      code[i] = 0;
-      if (k < args.k) {
-#if SRC == SRC_CODES8
-        code[i] = apq_ldg8(apq_element(&args, k)) & LEVELS;
-#else
-        code[i] = (apq_u32)apq_quantize(args.format, &quantizer, apq_value(&args, k));
+  APQ_UNROLL
+  for (int i = 0; i < HOLD; i++)
+    if (i * THREADS + 32 * warp < row.chunks)
+      sum += PACK_CHUNK(i * THREADS + apq_thread(), &held[i]);
+  APQ_NO_UNROLL
+  for (int first = HOLD * THREADS + 32 * warp; first < row.chunks; first += THREADS) {
+    apq_chunk c = apq_load_chunk(&row, first + lane);
+#if SRC != SRC_CODES8
+    if (row.is_dirty) apq_clean_chunk(&c);
 #endif
-      }
-      sum += code[i];
-    }
-#if FORM == FORM_PLANES
-    /* Lane b keeps the four words of plane b and writes its 16 bytes. */
-    apq_u32x4 mine = {0, 0, 0, 0};
-    APQ_UNROLL
-    for (int bit = 0; bit < BITS; bit++) {
-      apq_u32x4 words;
-      words.x = apq_ballot((int)(code[0] >> bit & 1));
-      words.y = apq_ballot((int)(code[1] >> bit & 1));
-      words.z = apq_ballot((int)(code[2] >> bit & 1));
-      words.w = apq_ballot((int)(code[3] >> bit & 1));
-      if (lane == bit) mine = words;
-    }
-    if (lane < BITS)
-      apq_stg128((apq_u8 *)args.out + ((long long)lane * args.rows + row) * args.row_bytes +
-                     16 * block,
-                 mine);
-#else
-    /* Code k = 32 t + 8 j + b goes to byte 16 b + 4 t + j.  Lane l gathers the four codes j of word
-     * t = l%4 of chunk b = l/4. */
-    apq_u32 word = 0;
-    APQ_UNROLL
-    for (int i = 0; i < 4; i++) {
-      APQ_UNROLL
-      for (int j = 0; j < 4; j++) {
-        apq_u32 c = apq_shuffle(code[i], 8 * j + lane / 4);
-        if (lane % 4 == i) word |= c << (8 * j);
-      }
-    }
-    apq_stg32((apq_u8 *)args.out + (long long)row * args.row_bytes + 128 * block + 4 * lane, word);
-#endif
+    sum += PACK_CHUNK(first + lane, &c);
   }
+
   APQ_UNROLL
   for (int mask = 16; mask > 0; mask /= 2) sum += apq_shuffle_xor(sum, mask);
   if (lane == 0) apq_sts32(SUM_AT + 4 * warp, sum);
@@ -177,10 +444,10 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, 1) {
   if (apq_thread() == 0) {
     sum = 0;
     for (int i = 0; i < WARPS; i++) sum += apq_lds32(SUM_AT + 4 * i);
-    apq_stg32(args.sum + row, sum);
+    apq_stg32(args.sum + row.row, sum);
 #if SRC != SRC_CODES8
-    apq_stg32(args.scale + row, apq_float_bits(quantizer.scale));
-    apq_stg32(args.zero + row, (apq_u32)quantizer.zero);
+    apq_stg32(args.scale + row.row, apq_float_bits(quantizer.scale));
+    apq_stg32(args.zero + row.row, (apq_u32)quantizer.zero);
 #endif
   }
 }

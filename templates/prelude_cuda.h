@@ -474,6 +474,13 @@ APQ_WORD void apq_wgmma_commit(void) {
 /* ---- arithmetic with one rounding a step, so that every device gives the same bits ---- */
 
 APQ_WORD int apq_popc(apq_u32 v) { return __popc(v); }
+/* Byte i of the result is byte number (selector >> 4i) % 8 of the eight of b:a (PTX prmt). */
+APQ_WORD apq_u32 apq_permute(apq_u32 a, apq_u32 b, apq_u32 selector) {
+  return __byte_perm(a, b, selector);
+}
+/* Maxima of both halves of a word; one VIMNMX on sm_90, a few instructions elsewhere. */
+APQ_WORD apq_u32 apq_max_u16x2(apq_u32 a, apq_u32 b) { return __vmaxu2(a, b); }
+APQ_WORD apq_u32 apq_max_s16x2(apq_u32 a, apq_u32 b) { return __vmaxs2(a, b); }
 APQ_WORD float apq_int_to_float(int v) { return __int2float_rn(v); }
 /* To the nearest integer, ties to even; saturating. */
 APQ_WORD int apq_float_to_int(float v) { return __float2int_rn(v); }

@@ -258,6 +258,20 @@ APQ_WORD int apq_popc(apq_u32 v) {
   v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
   return (int)(((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
 }
+APQ_WORD apq_u32 apq_permute(apq_u32 a, apq_u32 b, apq_u32 selector) {
+  unsigned long long both = (unsigned long long)b << 32 | a;
+  apq_u32 r = 0;
+  for (int i = 0; i < 4; i++) r |= (apq_u32)(both >> (selector >> 4 * i & 7u) * 8 & 0xffu) << 8 * i;
+  return r;
+}
+APQ_WORD apq_u32 apq_max_u16x2(apq_u32 a, apq_u32 b) {
+  apq_u32 low = (a & 0xffffu) > (b & 0xffffu) ? a : b, high = a >> 16 > b >> 16 ? a : b;
+  return (high & 0xffff0000u) | (low & 0xffffu);
+}
+/* With the sign bits turned over, signed order is unsigned order. */
+APQ_WORD apq_u32 apq_max_s16x2(apq_u32 a, apq_u32 b) {
+  return apq_max_u16x2(a ^ 0x80008000u, b ^ 0x80008000u) ^ 0x80008000u;
+}
 APQ_WORD float apq_int_to_float(int v) { return (float)v; }
 /* To the nearest integer, ties to even; saturating; NaN gives 0.  Adding and taking away 2^23
  * leaves a rounded integer. */

@@ -42,6 +42,8 @@ static const sweep_kind sweep_kinds[] = {
     {"bgmma", "schedule=side"},
     {"bgmma", "schedule=horner"},
     {"igmma", ""},
+    {"imma", "group=32"},
+    {"bmma", "schedule=side,recombine=registers,group=256"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 
@@ -148,7 +150,7 @@ static int sweep_config(const sweep_kind *kind, int p, int q, int turn, const ap
     snprintf(text, sizeof text, "family=%s%s%s", kind->family, *kind->knobs ? "," : "",
              kind->knobs);
     if (apq__config_parse(text, &config, NULL)) return 0;
-    int is_staged = is_shared || i % 3 != 0;
+    int is_staged = is_shared || i % 3 != 0, is_grouped = strstr(kind->knobs, "group") != NULL;
     sweep_set(&config, "p", p);
     sweep_set(&config, "q", q);
     sweep_set(&config, "tile_m", t[0]);
@@ -158,9 +160,14 @@ static int sweep_config(const sweep_kind *kind, int p, int q, int turn, const ap
     sweep_set(&config, "tile_k", (is_bmma ? 512 : 128) << (i / 5 % 2));
     sweep_set(&config, "stages", 1 + i / 3 % 4);
     sweep_set(&config, "swap", (i / 4 + try / SWEEP_TILES) % 2);
-    sweep_set(&config, "split_k", is_staged && i % 5 == 0 ? 2 : 1);
+    sweep_set(&config, "split_k", is_staged && !is_grouped && i % 5 == 0 ? 2 : 1);
+    /* imma takes them all, by turns; the longest wants a longer stage. */
+    if (is_grouped && !is_bmma) {
+      sweep_set(&config, "group", 32 << i % 4);
+      if (i % 4 == 3) sweep_set(&config, "tile_k", 256);
+    }
     apq__config_set(&config, "layout", layouts[i % 3], NULL);
-    apq__config_set(&config, "out", outs[i / 2 % 4], NULL);
+    apq__config_set(&config, "out", outs[is_grouped ? 1 + i / 2 % 3 : i / 2 % 4], NULL);
     apq__config_set(&config, "store", is_staged ? "staged" : "direct", NULL);
     if (is_bmma && (target->cc < 80 || i % 7 == 0)) apq__config_set(&config, "op", "xor", NULL);
     apq__shape shape;

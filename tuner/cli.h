@@ -47,7 +47,6 @@ typedef struct apq__problem_list {
   apq__problem *item;
   int count, capacity;
 } apq__problem_list;
-int apq__problem_is_same(const apq__problem *a, const apq__problem *b);
 /* Does nothing when the list has it. */
 apq_status apq__problem_list_add(apq__problem_list *list, const apq__problem *problem,
                                  apq_error *error);

@@ -38,6 +38,17 @@ static apq_status read_out(apq__cli_options *o, const char *option, const char *
   return apq__parse_outputs(option, value, o->out, &o->out_count, error);
 }
 
+static apq_status read_group(apq__cli_options *o, const char *option, const char *value,
+                             apq_error *error) {
+  apq_status status = apq__parse_count(option, value, 0, 256, &o->group, error);
+  if (status) return status;
+  o->is_group_given = 1;
+  if (o->group == 0 || o->group == 32 || o->group == 64 || o->group == 128 || o->group == 256)
+    return APQ_OK;
+  return apq__fail(error, APQ_INVALID_ARGUMENT, "option", "%s: '%s': must be 0, 32, 64, 128 or 256",
+                   option, value);
+}
+
 static apq_status read_budget(apq__cli_options *o, const char *option, const char *value,
                               apq_error *error) {
   return apq__parse_duration(option, value, &o->budget, error);
@@ -120,6 +131,7 @@ static const struct cli_option {
     {"m", "LIST", PROBLEM_VERBS, read_tokens, "numbers of tokens for NxK shapes: 1,16,256"},
     {"model", "NAME", PROBLEM_VERBS, read_model, "the layer shapes of a model: llama-2-7b"},
     {"out", "LIST", PROBLEM_VERBS, read_out, "result types: i32, f16, bf16, f32"},
+    {"group", "N", PROBLEM_VERBS, read_group, "scales for each N of k: 32, 64, 128, 256; 0: none"},
     {"budget", "TIME", VERB(tune), read_budget, "stop after this time: 90s, 10m, 1h30m"},
     {"jobs", "N", VERB(tune), read_jobs, "parallel compiles"},
     {"top", "N", VERB(tune) | VERB(show) | VERB(space), read_top,

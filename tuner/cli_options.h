@@ -41,6 +41,7 @@ typedef struct apq__cli_options {
   int tokens_count;
   apq_dtype out[4];
   int out_count;
+  int group, is_group_given;
   double budget; /* seconds; 0: none */
   int jobs, top, rounds;
   uint64_t seed;

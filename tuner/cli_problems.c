@@ -9,11 +9,6 @@ static const apq__mnk default_shapes[] = {{0, 4096, 4096}};
 static const int default_tokens[] = {1, 16, 256, 4096};
 static const apq_dtype default_outputs[] = {APQ_DTYPE_F16};
 
-int apq__problem_is_same(const apq__problem *a, const apq__problem *b) {
-  return a->p == b->p && a->q == b->q && a->m == b->m && a->n == b->n && a->k == b->k &&
-         a->out == b->out;
-}
-
 apq_status apq__problem_list_add(apq__problem_list *list, const apq__problem *problem,
                                  apq_error *error) {
   for (int i = 0; i < list->count; i++)
@@ -32,7 +27,7 @@ apq_status apq__problem_list_add(apq__problem_list *list, const apq__problem *pr
 
 int apq__cli_has_selection(const apq__cli *cli) {
   const apq__cli_options *o = cli->options;
-  return o->bits_count || o->shape_count || o->tokens_count || o->out_count || o->model;
+  return o->bits_count || o->shape_count || o->tokens_count || o->out_count || o->group || o->model;
 }
 
 static apq_status load_layers(const apq__cli_options *options, apq__layer_shape **out, int *count,
@@ -63,7 +58,8 @@ static apq_status add_shape(const apq__cli_options *options, apq__mnk shape, apq
   for (int b = 0; b < bits_count; b++)
     for (int t = 0; t < out_count; t++)
       for (int i = 0; i < m_count; i++) {
-        apq__problem problem = {bits[b].p, bits[b].q, tokens[i], shape.n, shape.k, type[t]};
+        apq__problem problem = {bits[b].p, bits[b].q, tokens[i],     shape.n,
+                                shape.k,   type[t],   options->group};
         apq_status status = apq__problem_list_add(out, &problem, error);
         if (status) return status;
       }
@@ -142,8 +138,9 @@ static int has_shape(const apq__selection *selection, const apq__problem *proble
 }
 
 int apq__selection_has(const apq__selection *selection, const apq__problem *problem) {
-  return passes_bits(selection->options, problem) && has_output(selection->options, problem) &&
-         has_shape(selection, problem);
+  const apq__cli_options *o = selection->options;
+  if (o->is_group_given && o->group != problem->group) return 0;
+  return passes_bits(o, problem) && has_output(o, problem) && has_shape(selection, problem);
 }
 
 void apq__selection_free(apq__selection *selection) {

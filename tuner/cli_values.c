@@ -228,8 +228,9 @@ const char *apq__print_duration(double seconds, char text[16]) {
 }
 
 const char *apq__print_problem(const apq__problem *problem, char text[64]) {
-  snprintf(text, 64, "W%dA%d %dx%dx%d %s", problem->p, problem->q, problem->m, problem->n,
-           problem->k, apq_dtype_name(problem->out));
+  int length = snprintf(text, 64, "W%dA%d %dx%dx%d %s", problem->p, problem->q, problem->m,
+                        problem->n, problem->k, apq_dtype_name(problem->out));
+  if (problem->group) snprintf(text + length, 64 - (size_t)length, " g%d", problem->group);
   return text;
 }
 
@@ -243,7 +244,7 @@ const char *apq__print_config(const apq__config *config, char text[APQ__KEY_MAX]
   for (int i = 0; i < count; i++) {
     const char *value = apq__config_get(config, knob[i].name);
     int is_problem = strcmp(knob[i].name, "p") == 0 || strcmp(knob[i].name, "q") == 0 ||
-                     strcmp(knob[i].name, "out") == 0;
+                     strcmp(knob[i].name, "out") == 0 || strcmp(knob[i].name, "group") == 0;
     if (!value || is_problem || strcmp(value, knob[i].fallback) == 0) continue;
     length += (size_t)snprintf(text + length, APQ__KEY_MAX - length, " %s=%s", knob[i].name, value);
   }

@@ -41,9 +41,7 @@ apq_status apq__knob_product_start(apq__knob_product *product, const apq__space 
   }
   apq__config *config = &product->config;
   apq_status status = apq__config_set(config, "family", apq__family_name(space->family), error);
-  if (!status) status = apq__config_set_int(config, "p", problem->p, error);
-  if (!status) status = apq__config_set_int(config, "q", problem->q, error);
-  if (!status) status = apq__config_set(config, "out", apq_dtype_name(problem->out), error);
+  if (!status) status = apq__config_set_problem(config, problem, error);
   for (int i = 0; i < product->count && !status; i++)
     status = apq__config_set(config, product->list[i]->name, product->list[i]->value[0], error);
   if (!status) status = apq__config_complete(config, error);

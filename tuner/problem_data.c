@@ -39,15 +39,14 @@ static void make_codes(uint8_t *codes, int64_t count, int bits, apq__data_kind k
   }
 }
 
-static int32_t *make_sums(const uint8_t *codes, int64_t rows, int64_t k) {
-  int32_t *sums = apq__calloc((size_t)rows, sizeof *sums);
-  if (!sums) return NULL;
-  for (int64_t row = 0; row < rows; row++) {
-    uint32_t sum = 0;
-    for (int64_t i = 0; i < k; i++) sum += codes[row * k + i];
-    sums[row] = (int32_t)sum;
-  }
-  return sums;
+/* [rows][groups], of `group` codes each; 0: of all. */
+static int32_t *make_sums(const uint8_t *codes, int64_t rows, int64_t k, int64_t group) {
+  int64_t groups = group ? (k + group - 1) / group : 1;
+  uint32_t *sums = apq__calloc((size_t)(rows * groups), sizeof *sums);
+  for (int64_t row = 0; sums && row < rows; row++)
+    for (int64_t i = 0; i < k; i++)
+      sums[row * groups + (group ? i / group : 0)] += codes[row * k + i];
+  return (int32_t *)sums;
 }
 
 static int32_t *make_zeros(int64_t rows, int bits, uint64_t *seed) {
@@ -88,12 +87,20 @@ apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, 
   if (!out->w_codes || !out->a_codes) goto no_memory;
   make_codes(out->w_codes, n * k, problem->p, spec->kind, &seed);
   make_codes(out->a_codes, m * k, problem->q, spec->kind, &seed);
-  out->w_sum = make_sums(out->w_codes, n, k);
-  out->a_sum = make_sums(out->a_codes, m, k);
+  out->w_sum = make_sums(out->w_codes, n, k, 0);
+  out->a_sum = make_sums(out->a_codes, m, k, 0);
   if (!out->w_sum || !out->a_sum) goto no_memory;
-  if (spec->w_zeros && !(out->w_zero = make_zeros(n, problem->p, &seed))) goto no_memory;
+  if (problem->group) {
+    out->w_group_sum = make_sums(out->w_codes, n, k, problem->group);
+    out->a_group_sum = make_sums(out->a_codes, m, k, problem->group);
+    if (!out->w_group_sum || !out->a_group_sum) goto no_memory;
+  }
+  out->groups = problem->group ? (problem->k + problem->group - 1) / problem->group : 1;
+  const int64_t n_groups = n * out->groups;
+  if (spec->w_zeros && !(out->w_zero = make_zeros(n_groups, problem->p, &seed))) goto no_memory;
   if (spec->a_zeros && !(out->a_zero = make_zeros(m, problem->q, &seed))) goto no_memory;
-  if (spec->w_scales && !(out->w_scale = make_floats(n, 0.003f, 0.001f, &seed))) goto no_memory;
+  if (spec->w_scales && !(out->w_scale = make_floats(n_groups, 0.003f, 0.001f, &seed)))
+    goto no_memory;
   if (spec->a_scales && !(out->a_scale = make_floats(m, 0.003f, 0.001f, &seed))) goto no_memory;
   if (spec->bias && !(out->bias = make_floats(n, 2.0f, -1.0f, &seed))) goto no_memory;
   if (spec->combine && !(out->other = make_other(problem, &seed))) goto no_memory;
@@ -111,6 +118,8 @@ void apq__host_data_free(apq__host_data *data) {
   apq__free(data->a_codes);
   apq__free(data->w_sum);
   apq__free(data->a_sum);
+  apq__free(data->w_group_sum);
+  apq__free(data->a_group_sum);
   apq__free(data->w_zero);
   apq__free(data->a_zero);
   apq__free(data->w_scale);
@@ -166,25 +175,32 @@ static void *gather_other(const apq__host_data *data, const int *rows, int row_c
   return to;
 }
 
+/* The listed rows of an operand's arrays; those it has none of stay NULL.  `width`s in elements. */
+static void gather_operand(const uint8_t *codes, size_t k, const int32_t *sums, size_t sum_width,
+                           const int32_t *zeros, const float *scales, size_t zero_width,
+                           const int *rows, int count, gathered *out, int *failed) {
+  out->codes = gather(codes, k, rows, count, failed);
+  out->sums = gather(sums, sum_width * sizeof(int32_t), rows, count, failed);
+  out->zeros = gather(zeros, zero_width * sizeof(int32_t), rows, count, failed);
+  out->scales = gather(scales, zero_width * sizeof(float), rows, count, failed);
+}
+
 apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, int row_count,
                                  const int *columns, int column_count, void *y, apq_error *error) {
   const apq__problem *problem = &data->spec.problem;
-  size_t k = (size_t)problem->k;
+  const int32_t *a_sums = problem->group ? data->a_group_sum : data->a_sum;
+  const int32_t *w_sums = problem->group ? data->w_group_sum : data->w_sum;
+  const size_t k = (size_t)problem->k, groups = (size_t)data->groups;
   gathered a = {0}, w = {0};
   int failed = 0;
   if (!rows) row_count = problem->m;
   if (!columns) column_count = problem->n;
-  if (rows) {
-    a.codes = gather(data->a_codes, k, rows, row_count, &failed);
-    a.sums = gather(data->a_sum, sizeof(int32_t), rows, row_count, &failed);
-    a.zeros = gather(data->a_zero, sizeof(int32_t), rows, row_count, &failed);
-    a.scales = gather(data->a_scale, sizeof(float), rows, row_count, &failed);
-  }
+  if (rows)
+    gather_operand(data->a_codes, k, a_sums, groups, data->a_zero, data->a_scale, 1, rows,
+                   row_count, &a, &failed);
   if (columns) {
-    w.codes = gather(data->w_codes, k, columns, column_count, &failed);
-    w.sums = gather(data->w_sum, sizeof(int32_t), columns, column_count, &failed);
-    w.zeros = gather(data->w_zero, sizeof(int32_t), columns, column_count, &failed);
-    w.scales = gather(data->w_scale, sizeof(float), columns, column_count, &failed);
+    gather_operand(data->w_codes, k, w_sums, groups, data->w_zero, data->w_scale, groups, columns,
+                   column_count, &w, &failed);
     w.bias = gather(data->bias, sizeof(float), columns, column_count, &failed);
   }
   a.other = gather_other(data, rows, row_count, columns, column_count, &failed);
@@ -195,19 +211,26 @@ apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, in
                        "no memory for %d x %d reference results", row_count, column_count);
     goto cleanup;
   }
-  apq__operand a_operand = {data->a.alpha, data->a.zero, rows ? a.zeros : data->a_zero,
-                            rows ? a.sums : data->a_sum, rows ? a.scales : data->a_scale};
-  apq__operand w_operand = {data->w.alpha, data->w.zero, columns ? w.zeros : data->w_zero,
-                            columns ? w.sums : data->w_sum, columns ? w.scales : data->w_scale};
-  apq__reference_product(rows ? a.codes : data->a_codes, problem->k,
-                         columns ? w.codes : data->w_codes, problem->k, row_count, column_count,
-                         problem->k, d);
+  const uint8_t *a_codes = rows ? a.codes : data->a_codes;
+  const uint8_t *w_codes = columns ? w.codes : data->w_codes;
+  const apq__operand a_operand = {data->a.alpha, data->a.zero, rows ? a.zeros : data->a_zero,
+                                  rows ? a.sums : a_sums, rows ? a.scales : data->a_scale};
+  const apq__operand w_operand = {data->w.alpha, data->w.zero, columns ? w.zeros : data->w_zero,
+                                  columns ? w.sums : w_sums, columns ? w.scales : data->w_scale};
   const apq__epilogue epilogue = {.out = problem->out,
                                   .bias = columns ? w.bias : data->bias,
                                   .activation = data->spec.activation,
                                   .combine = data->spec.combine,
                                   .other = a.other,
                                   .ld_other = column_count};
+  if (problem->group) {
+    apq__reference_grouped(a_codes, problem->k, w_codes, problem->k, row_count, column_count,
+                           problem->k, problem->group, &w_operand, &a_operand, &epilogue, y,
+                           column_count);
+    goto cleanup;
+  }
+  apq__reference_product(a_codes, problem->k, w_codes, problem->k, row_count, column_count,
+                         problem->k, d);
   apq__reference_epilogue(d, row_count, column_count, problem->k, &w_operand, &a_operand, &epilogue,
                           y, column_count);
 cleanup:
@@ -256,6 +279,10 @@ static void fill_args(apq__device_data *data, const apq__host_data *host) {
   args->other = data->other;
   args->ld_other = data->problem.n;
   args->combine = (int)host->spec.combine;
+  args->group = data->problem.group;
+  args->groups = data->problem.group ? host->groups : 0;
+  args->w_group_sum = data->w_group_sum;
+  args->a_group_sum = data->a_group_sum;
   apq__gate_args(host->spec.activation, args);
   args->ldy = data->ldy;
   args->m = data->problem.m;
@@ -271,7 +298,7 @@ static void fill_args(apq__device_data *data, const apq__host_data *host) {
 apq_status apq__device_data_make(apq__device *device, const apq__host_data *host, int forms,
                                  int64_t ldy, apq__device_data *out, apq_error *error) {
   const apq__problem *problem = &host->spec.problem;
-  size_t m = (size_t)problem->m, n = (size_t)problem->n;
+  size_t m = (size_t)problem->m, n = (size_t)problem->n, groups = (size_t)host->groups;
   apq_status status;
   *out = (apq__device_data){.device = device, .problem = *problem, .ldy = ldy};
   out->y_bytes = ((m - 1) * (size_t)ldy + n) * apq__dtype_bytes(problem->out);
@@ -282,9 +309,11 @@ apq_status apq__device_data_make(apq__device *device, const apq__host_data *host
   } arrays[] = {
       {host->w_sum, n * 4, &out->w_sum},
       {host->a_sum, m * 4, &out->a_sum},
-      {host->w_zero, n * 4, &out->w_zero},
+      {host->w_group_sum, n * groups * 4, &out->w_group_sum},
+      {host->a_group_sum, m * groups * 4, &out->a_group_sum},
+      {host->w_zero, n * groups * 4, &out->w_zero},
       {host->a_zero, m * 4, &out->a_zero},
-      {host->w_scale, n * 4, &out->w_scale},
+      {host->w_scale, n * groups * 4, &out->w_scale},
       {host->a_scale, m * 4, &out->a_scale},
       {host->bias, n * 4, &out->bias},
       {host->other, m * n * apq__dtype_bytes(problem->out), &out->other},
@@ -311,9 +340,10 @@ cleanup:
 
 void apq__device_data_free(apq__device_data *data) {
   if (!data || !data->device) return;
-  void *blocks[] = {data->w,      data->a_planes, data->a_bytes,  data->w_sum,   data->a_sum,
-                    data->w_zero, data->a_zero,   data->w_scale,  data->a_scale, data->bias,
-                    data->other,  data->y_block,  data->workspace};
+  void *blocks[] = {data->w,         data->a_planes,    data->a_bytes,    data->w_sum,
+                    data->a_sum,     data->w_zero,      data->a_zero,     data->w_scale,
+                    data->a_scale,   data->bias,        data->other,      data->y_block,
+                    data->workspace, data->w_group_sum, data->a_group_sum};
   for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
     if (blocks[i]) data->device->ops->release(data->device, blocks[i]);
   *data = (apq__device_data){0};

@@ -38,12 +38,14 @@ typedef struct apq__data_spec {
 typedef struct apq__host_data {
   apq__data_spec spec;
   apq__affine w, a;
-  uint8_t *w_codes, *a_codes; /* [n][k], [m][k] */
-  int32_t *w_sum, *a_sum;     /* [n], [m] */
-  int32_t *w_zero, *a_zero;
-  float *w_scale, *a_scale;
-  float *bias; /* [n] */
-  void *other; /* [m][n] of the output type, with `combine` */
+  uint8_t *w_codes, *a_codes;         /* [n][k], [m][k] */
+  int groups;                         /* of a row: 1 unless the problem has groups */
+  int32_t *w_sum, *a_sum;             /* [n], [m] */
+  int32_t *w_group_sum, *a_group_sum; /* [n][groups], [m][groups]; NULL without groups */
+  int32_t *w_zero, *a_zero;           /* [n][groups], [m] */
+  float *w_scale, *a_scale;           /* the same */
+  float *bias;                        /* [n] */
+  void *other;                        /* [m][n] of the output type, with `combine` */
 } apq__host_data;
 
 apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, apq_error *error);
@@ -61,6 +63,7 @@ typedef struct apq__device_data {
   void *w, *a_planes, *a_bytes; /* a form not asked for is NULL */
   size_t w_bytes, a_planes_bytes, a_bytes_bytes;
   void *w_sum, *a_sum, *w_zero, *a_zero, *w_scale, *a_scale, *bias, *other;
+  void *w_group_sum, *a_group_sum;
   void *y_block; /* y between two canaries */
   int64_t ldy;
   size_t y_bytes; /* from the first to the last row's end, gaps between rows included */

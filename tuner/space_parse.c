@@ -103,7 +103,8 @@ static apq_status parse_family(apq__space *space, value *v, place where, apq_err
 
 /* These describe the product, not the way to compute it. */
 static int is_problem_knob(const char *name) {
-  return strcmp(name, "p") == 0 || strcmp(name, "q") == 0 || strcmp(name, "out") == 0;
+  return strcmp(name, "p") == 0 || strcmp(name, "q") == 0 || strcmp(name, "out") == 0 ||
+         strcmp(name, "group") == 0;
 }
 
 static const apq__knob_decl *find_knob(const apq__family *family, const char *name) {
@@ -235,12 +236,9 @@ static apq_status parse_problem(apq__space *space, value *v, place where, apq_er
   const struct {
     const char *name;
     int *field;
-  } integers[] = {{"p", &problem.p},
-                  {"q", &problem.q},
-                  {"m", &problem.m},
-                  {"n", &problem.n},
-                  {"k", &problem.k}};
-  enum { INTEGERS = sizeof integers / sizeof integers[0] };
+  } integers[] = {{"p", &problem.p}, {"q", &problem.q}, {"m", &problem.m},
+                  {"n", &problem.n}, {"k", &problem.k}, {"group", &problem.group}};
+  enum { INTEGERS = sizeof integers / sizeof integers[0], REQUIRED = INTEGERS - 1 };
   for (int i = 0; i < v->count; i++) {
     const apq__script_entry *entry = &v->entry[i];
     const char *key = entry->key ? entry->key : "?";
@@ -254,13 +252,14 @@ static apq_status parse_problem(apq__space *space, value *v, place where, apq_er
                       key);
       *integers[field].field = (int)entry->value.integer;
     } else if (strcmp(key, "out") != 0) {
-      return refuse(space, here, error, "a problem has m, n, k, p, q and out, not '%s'", key);
+      return refuse(space, here, error, "a problem has m, n, k, p, q, out and group, not '%s'",
+                    key);
     } else if (entry->value.kind != APQ__SCRIPT_STRING ||
                !apq__dtype_parse(entry->value.string, &problem.out)) {
       return refuse(space, here, error, "'out' of a problem must be i32, f16, bf16 or f32");
     }
   }
-  for (int i = 0; i < INTEGERS; i++)
+  for (int i = 0; i < REQUIRED; i++)
     if (*integers[i].field == 0)
       return refuse(space, where, error, "a problem lacks '%s'", integers[i].name);
   apq_error detail = APQ_ERROR_INIT;

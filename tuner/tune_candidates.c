@@ -40,9 +40,7 @@ apq_status apq__untuned_config(const char *family, const apq__problem *problem,
   apq__shape shape;
   *out = (apq__config){0};
   apq_status status = apq__config_set(out, "family", family, error);
-  if (status == APQ_OK) status = apq__config_set_int(out, "p", problem->p, error);
-  if (status == APQ_OK) status = apq__config_set_int(out, "q", problem->q, error);
-  if (status == APQ_OK) status = apq__config_set(out, "out", apq_dtype_name(problem->out), error);
+  if (status == APQ_OK) status = apq__config_set_problem(out, problem, error);
   if (status == APQ_OK) status = apq__config_complete(out, error);
   if (status == APQ_OK) status = apq__config_limits(out, problem, target, &shape, error);
   if (status != APQ_INFEASIBLE) return status;
@@ -95,18 +93,13 @@ typedef struct pinning {
   apq__config best_config;
 } pinning;
 
-static int same_problem(const apq__problem *a, const apq__problem *b) {
-  return a->p == b->p && a->q == b->q && a->m == b->m && a->n == b->n && a->k == b->k &&
-         a->out == b->out;
-}
-
 static int pin_winner(const apq__winner *winner, void *user) {
   pinning *p = user;
   const apq__session *session = p->session;
   const char *name = apq__config_get(&winner->variant.config, "family");
   const apq__family *family = name ? apq__family_find(name) : NULL;
   apq__shape shape;
-  if (!family || !same_problem(&winner->problem, session->problem)) return 0;
+  if (!family || !apq__problem_is_same(&winner->problem, session->problem)) return 0;
   if (strcmp(winner->measurement.objective, session->objective) != 0 ||
       winner->environment.sm_count != session->environment.sm_count ||
       strcmp(winner->variant.hash, apq__family_hash(family, session->target.emulated)) != 0)
@@ -231,7 +224,7 @@ apq_status apq__candidates_pack(apq__session *session, const apq__config *winner
     apq__candidate *candidate = &out->item[out->count];
     void *image = NULL;
     size_t size;
-    status = apq__pack_config(sources[i], session->problem->q, apq__config_wants_bytes(winner),
+    status = apq__pack_config(sources[i], session->problem, apq__config_wants_bytes(winner),
                               &candidate->config, error);
     if (status == APQ_OK)
       status = apq__artifact_id(&candidate->config, &session->target, candidate->object_id, error);

@@ -62,13 +62,12 @@ typedef struct search {
 
 static int is_wanted(const search *s, const apq__winner *row) {
   const apq__environment *environment = &s->session->environment;
-  const apq__problem *a = &row->problem, *b = s->problem;
   const char *name = apq__config_get(&row->variant.config, "family");
   const apq__family *family = name ? apq__family_find(name) : NULL;
   return family && strcmp(row->measurement.objective, s->session->objective) == 0 &&
          row->environment.sm_count == environment->sm_count &&
-         strcmp(row->environment.arch, environment->arch) == 0 && a->p == b->p && a->q == b->q &&
-         a->m == b->m && a->n == b->n && a->k == b->k && a->out == b->out &&
+         strcmp(row->environment.arch, environment->arch) == 0 &&
+         apq__problem_is_same(&row->problem, s->problem) &&
          strcmp(row->variant.hash, apq__family_hash(family, environment->emulated)) == 0;
 }
 

@@ -137,6 +137,7 @@ static apq_status verify_product(const apq__test_kernel *kernel, uint64_t seed,
   apq__problem base = {0}, shapes[SHAPES];
   base.p = apq__config_int(&kernel->config, "p", 1);
   base.q = apq__config_int(&kernel->config, "q", 1);
+  base.group = apq__config_int(&kernel->config, "group", 0);
   const char *out = apq__config_get(&kernel->config, "out");
   if (!out || !apq__dtype_parse(out, &base.out))
     return apq__fail(error, APQ_INVALID_ARGUMENT, "verify", "the config has no output type");

@@ -19,8 +19,12 @@ typedef struct pack_case {
   int bits, bytes; /* bytes: the byte form rather than planes */
   int k, gap;      /* gap: ldx - k */
   apq_format format;
+  int group;     /* of the sums; 0: none */
+  int is_static; /* one scale and zero point for all rows */
   uint64_t seed;
 } pack_case;
+
+static const float static_scale = 0.0123f;
 
 /* Host side of one case: the rows, and what must come of them. */
 typedef struct pack_data {
@@ -28,7 +32,9 @@ typedef struct pack_data {
   uint8_t *codes, *packed;
   size_t x_bytes, packed_bytes;
   int row_bytes;
+  int groups;
   int32_t sum[ROWS], zero[ROWS];
+  int32_t *group_sum; /* [ROWS][groups], or NULL */
   float scale[ROWS];
 } pack_data;
 
@@ -57,6 +63,13 @@ static void pack_data_free(pack_data *data) {
   apq__free(data->x);
   apq__free(data->codes);
   apq__free(data->packed);
+  apq__free(data->group_sum);
+}
+
+/* Zero points of a static scale: the format's, but for UINT, where any will do. */
+static int32_t static_zero(const pack_case *c) {
+  return c->format == APQ_FORMAT_UINT ? (1 << c->bits) / 3
+                                      : apq__format_affine(c->format, c->bits).zero;
 }
 
 static void quantize_row(const pack_case *c, pack_data *data, int row, float *scratch,
@@ -72,9 +85,18 @@ static void quantize_row(const pack_case *c, pack_data *data, int row, float *sc
     apq__store_float(data->x, c->source, first + i, make_value(row, i, seed));
     scratch[i] = apq__load_float(data->x, c->source, first + i);
   }
-  if (c->source != APQ_DTYPE_CODES8)
+  if (c->is_static) {
+    data->scale[row] = static_scale;
+    data->zero[row] = static_zero(c);
+    const apq__quantizer by = {static_scale, 1.0f / static_scale, data->zero[row]};
+    for (int64_t i = 0; i < c->k; i++)
+      codes[i] = apq__quantize(&by, scratch[i], c->bits, c->format);
+  } else if (c->source != APQ_DTYPE_CODES8) {
     apq__reference_quantize(scratch, c->k, c->bits, c->format, codes, &data->scale[row],
                             &data->zero[row]);
+  }
+  for (int64_t i = 0; c->group && i < c->k; i++)
+    data->group_sum[row * data->groups + i / c->group] += codes[i];
 }
 
 static apq_status pack_data_make(const pack_case *c, pack_data *out, apq_error *error) {
@@ -87,7 +109,11 @@ static apq_status pack_data_make(const pack_case *c, pack_data *out, apq_error *
   out->codes = apq__alloc((size_t)ROWS * (size_t)c->k);
   out->packed = apq__alloc(out->packed_bytes);
   float *scratch = apq__alloc((size_t)c->k * sizeof *scratch);
-  if (!out->x || !out->codes || !out->packed || !scratch) {
+  if (c->group) {
+    out->groups = (c->k + c->group - 1) / c->group;
+    out->group_sum = apq__calloc((size_t)ROWS * (size_t)out->groups, sizeof(int32_t));
+  }
+  if ((c->group && !out->group_sum) || !out->x || !out->codes || !out->packed || !scratch) {
     apq__free(scratch);
     pack_data_free(out);
     return apq__fail(error, APQ_OUT_OF_MEMORY, "verify", "no memory for rows of %d", c->k);
@@ -143,7 +169,7 @@ static apq_status check_result(apq__device *device, const pack_case *c, const re
 
 static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c,
                               apq__verify_report *report, apq_error *error) {
-  enum { RESULTS = 4 };
+  enum { RESULTS = 5 };
   apq__device *device = kernel->device;
   const apq__device_ops *ops = device->ops;
   pack_data data;
@@ -155,11 +181,13 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
       {"sum", data.sum, sizeof data.sum, 4, NULL},
       {"scale", data.scale, sizeof data.scale, 4, NULL},
       {"zero point", data.zero, sizeof data.zero, 4, NULL},
+      {"group sum", data.group_sum, (size_t)ROWS * (size_t)data.groups * 4, 4, NULL},
   };
-  int count = c->source == APQ_DTYPE_CODES8 ? 2 : RESULTS;
+  int is_codes = c->source == APQ_DTYPE_CODES8;
   status = ops->alloc(device, data.x_bytes, &x, error);
   if (status == APQ_OK) status = ops->to_device(device, x, data.x, data.x_bytes, error);
-  for (int i = 0; status == APQ_OK && i < count; i++) {
+  for (int i = 0; status == APQ_OK && i < RESULTS; i++) {
+    if (is_codes && (i == 2 || i == 3)) results[i].bytes = 0; /* not written */
     size_t whole = results[i].bytes + 2 * CANARY;
     status = ops->alloc(device, whole, &results[i].block, error);
     if (status == APQ_OK)
@@ -175,17 +203,27 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
                         .k = c->k,
                         .row_bytes = data.row_bytes,
                         .format = (int)c->format};
-  if (count == RESULTS) {
+  if (!is_codes) {
     args.scale = (float *)((char *)results[2].block + CANARY);
     args.zero = (int *)((char *)results[3].block + CANARY);
   }
-  apq__problem problem = {c->bits, c->bits, ROWS, 1, c->k, APQ_DTYPE_F32};
+  if (c->group) {
+    args.group_sum = (int *)((char *)results[4].block + CANARY);
+    args.group = c->group;
+    args.groups = data.groups;
+  }
+  if (c->is_static) {
+    args.is_static = 1;
+    args.static_scale = static_scale;
+    args.static_zero = static_zero(c);
+  }
+  apq__problem problem = {c->bits, c->bits, ROWS, 1, c->k, APQ_DTYPE_F32, 0};
   apq__shape shape;
   status = apq__config_limits(&kernel->config, &problem, &device->target, &shape, error);
   if (status != APQ_OK) goto cleanup;
   status = apq__kernel_launch(device, kernel->kernel, &shape, &args, sizeof args, NULL, error);
   if (status == APQ_OK) status = ops->synchronize(device, NULL, error);
-  for (int i = 0; status == APQ_OK && i < count; i++)
+  for (int i = 0; status == APQ_OK && i < RESULTS; i++)
     status = check_result(device, c, &results[i], error);
   report->products++;
   report->outputs += (long long)ROWS * c->k;
@@ -212,6 +250,8 @@ apq_status apq__verify_pack(const apq__test_kernel *kernel, uint64_t seed,
     c.k = lengths[i % count];
     c.gap = i % 3 * 5;
     c.format = (apq_format)(i / count);
+    c.group = i % 5 ? 16 << (i % 5) : 0;
+    c.is_static = c.source != APQ_DTYPE_CODES8 && i % 4 == 3;
     c.seed = seed + (uint64_t)i;
     status = verify_case(kernel, &c, report, error);
   }

@@ -146,9 +146,16 @@ apq_status apq__config_parse(const char *text, apq__config *out, apq_error *erro
 }
 
 const char *apq__problem_key(const apq__problem *problem, char key[APQ__KEY_MAX]) {
-  snprintf(key, APQ__KEY_MAX, "k=%d,m=%d,n=%d,out=%s,p=%d,q=%d", problem->k, problem->m, problem->n,
-           apq_dtype_name(problem->out), problem->p, problem->q);
+  char group[24] = "";
+  if (problem->group) snprintf(group, sizeof group, "group=%d,", problem->group);
+  snprintf(key, APQ__KEY_MAX, "%sk=%d,m=%d,n=%d,out=%s,p=%d,q=%d", group, problem->k, problem->m,
+           problem->n, apq_dtype_name(problem->out), problem->p, problem->q);
   return key;
+}
+
+int apq__problem_is_same(const apq__problem *a, const apq__problem *b) {
+  return a->p == b->p && a->q == b->q && a->m == b->m && a->n == b->n && a->k == b->k &&
+         a->out == b->out && a->group == b->group;
 }
 
 apq_status apq__problem_check(const apq__problem *problem, apq_error *error) {
@@ -166,6 +173,13 @@ apq_status apq__problem_check(const apq__problem *problem, apq_error *error) {
     return apq__fail(error, APQ_INVALID_ARGUMENT, "problem",
                      "output type '%s': must be i32, f16, bf16 or f32",
                      apq_dtype_name(problem->out));
+  const int group = problem->group;
+  if (group != 0 && group != 32 && group != 64 && group != 128 && group != 256)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem",
+                     "group=%d: must be 0, 32, 64, 128 or 256", group);
+  if (group && problem->out == APQ_DTYPE_I32)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem",
+                     "group=%d: scales of groups need a floating output, not i32", group);
   return APQ_OK;
 }
 
@@ -185,8 +199,11 @@ apq_status apq__problem_parse(const char *text, apq__problem *out, apq_error *er
   const char *dtype = apq__config_get(&fields, "out");
   if (!dtype || !apq__dtype_parse(dtype, &out->out))
     return apq__fail(error, APQ_PARSE, "problem", "'%s': 'out' is missing or unknown", text);
-  if (fields.count != 6)
-    return apq__fail(error, APQ_PARSE, "problem", "'%s': a problem has k, m, n, out, p, q only",
-                     text);
+  const char *group = apq__config_get(&fields, "group");
+  if (group && (!apq__parse_int(group, &out->group) || out->group == 0))
+    return apq__fail(error, APQ_PARSE, "problem", "'%s': 'group' is not a positive integer", text);
+  if (fields.count != 6 + (group != NULL))
+    return apq__fail(error, APQ_PARSE, "problem",
+                     "'%s': a problem has group, k, m, n, out, p, q only", text);
   return apq__problem_check(out, error);
 }

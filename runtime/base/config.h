@@ -49,13 +49,16 @@ typedef struct apq__problem {
   int p, q;
   int m, n, k;
   apq_dtype out; /* I32, F16, BF16 or F32 */
+  int group;     /* k that share a scale of the weights: 32, 64, 128, 256; 0: all */
 } apq__problem;
 
-/* "k=4096,m=1,n=4096,out=f16,p=2,q=8".  Returns `key`. */
+/* "k=4096,m=1,n=4096,out=f16,p=2,q=8", with group scales "group=128,k=4096,...".  Returns `key`. */
 const char *apq__problem_key(const apq__problem *problem, char key[APQ__KEY_MAX]);
-/* Parses and checks ranges: p, q in 1..8, m, n, k >= 1. */
+/* Parses and checks ranges: p, q in 1..8, m, n, k >= 1, a group that exists and a floating output
+ * with it. */
 apq_status apq__problem_parse(const char *text, apq__problem *out, apq_error *error);
 apq_status apq__problem_check(const apq__problem *problem, apq_error *error);
+int apq__problem_is_same(const apq__problem *a, const apq__problem *b);
 
 /* "f16" -> APQ_DTYPE_F16 and so on; returns 0 when the name is unknown. */
 int apq__dtype_parse(const char *name, apq_dtype *out);

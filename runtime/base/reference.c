@@ -21,19 +21,19 @@ static uint32_t dot_block(const uint8_t *a, const uint8_t *w) {
   return (uint32_t)sum;
 }
 
+/* Arithmetic modulo 2^32 keeps what an int64 sum would leave after the reduction. */
+static uint32_t dot_codes(const uint8_t *a, const uint8_t *w, int k) {
+  int whole = k / COUNT * COUNT;
+  uint32_t sum = dot(a + whole, w + whole, k - whole);
+  for (int i = 0; i < whole; i += COUNT) sum += dot_block(a + i, w + i);
+  return sum;
+}
+
 void apq__reference_product(const uint8_t *a, int64_t lda, const uint8_t *w, int64_t ldw, int m,
                             int n, int k, int32_t *d) {
-  /* Arithmetic modulo 2^32 keeps what an int64 sum would leave after the reduction. */
-  int whole = k / COUNT * COUNT;
-  for (int row = 0; row < m; row++) {
-    const uint8_t *a_row = a + row * lda;
-    for (int column = 0; column < n; column++) {
-      const uint8_t *w_row = w + column * ldw;
-      uint32_t sum = dot(a_row + whole, w_row + whole, k - whole);
-      for (int i = 0; i < whole; i += COUNT) sum += dot_block(a_row + i, w_row + i);
-      d[(int64_t)row * n + column] = (int32_t)sum;
-    }
-  }
+  for (int row = 0; row < m; row++)
+    for (int column = 0; column < n; column++)
+      d[(int64_t)row * n + column] = (int32_t)dot_codes(a + row * lda, w + column * ldw, k);
 }
 
 static uint32_t zero_of(const apq__operand *operand, int row) {
@@ -42,6 +42,13 @@ static uint32_t zero_of(const apq__operand *operand, int row) {
 
 static float scale_of(const apq__operand *operand, int row) {
   return operand->scales ? operand->scales[row] : 1.0f;
+}
+
+static uint32_t correct(uint32_t d, int k, const apq__operand *w, uint32_t zero_w, uint32_t sum_w,
+                        const apq__operand *a, uint32_t zero_a, uint32_t sum_a) {
+  uint32_t alpha_w = (uint32_t)w->alpha, alpha_a = (uint32_t)a->alpha;
+  return alpha_a * alpha_w * d - alpha_a * zero_w * sum_a - alpha_w * zero_a * sum_w +
+         (uint32_t)k * zero_a * zero_w;
 }
 
 /* Everything after the scales. */
@@ -60,15 +67,10 @@ static void finish(float value, int row, int column, const apq__epilogue *epilog
 void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__operand *w,
                              const apq__operand *a, const apq__epilogue *epilogue, void *y,
                              int64_t ldy) {
-  uint32_t alpha_w = (uint32_t)w->alpha, alpha_a = (uint32_t)a->alpha;
-  for (int row = 0; row < m; row++) {
-    uint32_t zero_a = zero_of(a, row), sum_a = (uint32_t)a->sums[row];
+  for (int row = 0; row < m; row++)
     for (int column = 0; column < n; column++) {
-      uint32_t zero_w = zero_of(w, column), sum_w = (uint32_t)w->sums[column];
-      uint32_t c = alpha_a * alpha_w * (uint32_t)d[(int64_t)row * n + column];
-      c -= alpha_a * zero_w * sum_a;
-      c -= alpha_w * zero_a * sum_w;
-      c += (uint32_t)k * zero_a * zero_w;
+      uint32_t c = correct((uint32_t)d[(int64_t)row * n + column], k, w, zero_of(w, column),
+                           (uint32_t)w->sums[column], a, zero_of(a, row), (uint32_t)a->sums[row]);
       int64_t at = row * ldy + column;
       if (epilogue->out == APQ_DTYPE_I32) {
         ((int32_t *)y)[at] = (int32_t)c;
@@ -77,7 +79,28 @@ void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__o
       float scale = scale_of(a, row) * scale_of(w, column);
       finish((float)(int32_t)c * scale, row, column, epilogue, y, at);
     }
-  }
+}
+
+void apq__reference_grouped(const uint8_t *a_codes, int64_t lda, const uint8_t *w_codes,
+                            int64_t ldw, int m, int n, int k, int group, const apq__operand *w,
+                            const apq__operand *a, const apq__epilogue *epilogue, void *y,
+                            int64_t ldy) {
+  const int groups = (k + group - 1) / group;
+  for (int row = 0; row < m; row++)
+    for (int column = 0; column < n; column++) {
+      float value = 0;
+      for (int g = 0; g < groups; g++) {
+        int first = g * group, length = k - first < group ? k - first : group;
+        int64_t w_at = (int64_t)column * groups + g, a_at = (int64_t)row * groups + g;
+        uint32_t d = dot_codes(a_codes + row * lda + first, w_codes + column * ldw + first, length);
+        uint32_t zero_w = (uint32_t)(w->zeros ? w->zeros[w_at] : w->zero);
+        uint32_t c = correct(d, length, w, zero_w, (uint32_t)w->sums[w_at], a, zero_of(a, row),
+                             (uint32_t)a->sums[a_at]);
+        float scaled = (float)(int32_t)c * (w->scales ? w->scales[w_at] : 1.0f);
+        value = value + scaled;
+      }
+      finish(value * scale_of(a, row), row, column, epilogue, y, row * ldy + column);
+    }
 }
 
 static float finite_or_zero(float x) {

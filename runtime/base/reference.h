@@ -44,6 +44,18 @@ void apq__reference_epilogue(const int32_t *d, int m, int n, int k, const apq__o
                              const apq__operand *a, const apq__epilogue *epilogue, void *y,
                              int64_t ldy);
 
+/* Products of weights whose scales and zero points belong to groups of `group` k, the last of which
+ * may be short, from codes: w->zeros, w->scales and w->sums are [n][groups], a->sums [m][groups],
+ * groups = ceil(k / group).  With c_g the c above of group g alone, over its own k,
+ *
+ *   v = 0,  v = v + float(c_g) * s_w[n][g] for rising g,  v = v * s_a[m]
+ *
+ * each a float operation, and then as above from the bias on.  `out` is not I32. */
+void apq__reference_grouped(const uint8_t *a_codes, int64_t lda, const uint8_t *w_codes,
+                            int64_t ldw, int m, int n, int k, int group, const apq__operand *w,
+                            const apq__operand *a, const apq__epilogue *epilogue, void *y,
+                            int64_t ldy);
+
 /* Quantizes one row of k floats to codes, the scale s and the zero point of the row.  Pack kernels
  * do the same, operation by operation; every +, -, * and / below is one float operation rounded to
  * nearest even, rint() is to the nearest integer, ties to even, and L = 2^bits - 1 and H =

@@ -45,7 +45,9 @@ static int sweep_bits(int p) {
   const apq_dtype sources[] = {APQ_DTYPE_F16, APQ_DTYPE_BF16, APQ_DTYPE_F32, APQ_DTYPE_CODES8};
   for (int i = 0; i < 8; i++) {
     apq__config config;
-    if (!apq__pack_config(sources[i % 4], p, i / 4, &config, NULL) && verify(device, &config))
+    const apq__problem problem = {.q = p, .m = i % 3 * 200, .k = 1000 << i % 4};
+    if (!apq__pack_config(sources[i % 4], &problem, i / 4, &config, NULL) &&
+        verify(device, &config))
       passed++;
     else
       failed++;

@@ -161,7 +161,7 @@ static void numbers_are_printed_for_people(void **state) {
     assert_string_equal(apq__print_time(cases[i].seconds, text), cases[i].time);
     assert_string_equal(apq__print_duration(cases[i].seconds, text), cases[i].duration);
   }
-  apq__problem problem = {4, 8, 1, 4096, 11008, APQ_DTYPE_BF16};
+  apq__problem problem = {4, 8, 1, 4096, 11008, APQ_DTYPE_BF16, 0};
   assert_string_equal(apq__print_problem(&problem, text), "W4A8 1x4096x11008 bf16");
   apq__config config;
   assert_int_equal(apq__config_parse("family=bmma,p=3,q=3,tile_m=16,swap=1", &config, NULL),

@@ -39,6 +39,20 @@ static void problems_round_trip_and_are_checked(void **state) {
   const char *text = "k=129,m=17,n=33,out=bf16,p=3,q=5";
   assert_int_equal(apq__problem_parse(text, &problem, NULL), APQ_OK);
   assert_string_equal(apq__problem_key(&problem, key), text);
+  text = "group=128,k=129,m=17,n=33,out=bf16,p=3,q=5";
+  assert_int_equal(apq__problem_parse(text, &problem, NULL), APQ_OK);
+  assert_int_equal(problem.group, 128);
+  assert_string_equal(apq__problem_key(&problem, key), text);
+  apq__problem other = problem;
+  assert_true(apq__problem_is_same(&problem, &other));
+  other.group = 0;
+  assert_false(apq__problem_is_same(&problem, &other));
+  assert_int_equal(apq__problem_parse("group=0,k=1,m=1,n=1,out=f16,p=1,q=1", &problem, NULL),
+                   APQ_PARSE);
+  assert_int_equal(apq__problem_parse("group=96,k=1,m=1,n=1,out=f16,p=1,q=1", &problem, NULL),
+                   APQ_INVALID_ARGUMENT);
+  assert_int_equal(apq__problem_parse("group=64,k=1,m=1,n=1,out=i32,p=1,q=1", &problem, NULL),
+                   APQ_INVALID_ARGUMENT);
   assert_int_equal(apq__problem_parse("k=1,m=1,n=1,out=i32,p=9,q=1", &problem, NULL),
                    APQ_INVALID_ARGUMENT);
   assert_int_equal(apq__problem_parse("k=1,m=-1,n=1,out=i32,p=1,q=1", &problem, NULL),

@@ -49,7 +49,7 @@ static void open_product(product *at, const char *text) {
   check_ok(apq__config_parse(text, &at->config, &error), &error);
   check_ok(apq__config_complete(&at->config, &error), &error);
   int p = apq__config_int(&at->config, "p", 0), q = apq__config_int(&at->config, "q", 0);
-  const apq__problem problem = {p, q, M, N, K, APQ_DTYPE_I32};
+  const apq__problem problem = {p, q, M, N, K, APQ_DTYPE_I32, 0};
   check_ok(apq__config_limits(&at->config, &problem, &at->device->target, &at->shape, &error),
            &error);
   check_ok(apq__generate(&at->config, &at->device->target, &at->source, &error), &error);

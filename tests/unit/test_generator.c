@@ -130,14 +130,52 @@ static void a_default_exists_for_every_problem_and_arch(void **state) {
     for (int p = 1; p <= 8; p++)
       for (int q = 1; q <= 8; q++)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16};
+          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16, 0};
           apq__config config;
           apq_error error = APQ_ERROR_INIT;
           if (apq__default_config(&problem, &target, &config, &error))
             fail_msg("%s p=%d q=%d: %s", target.arch, p, q, error.message);
           double seconds = apq__config_cost(&config, &problem, &target);
           assert_true(seconds > 0 && seconds < 10);
+          problem.group = 32 << (p + q + (int)s) % 4;
+          if (apq__default_config(&problem, &target, &config, &error))
+            fail_msg("%s p=%d q=%d group=%d: %s", target.arch, p, q, problem.group, error.message);
+          assert_int_equal(apq__config_int(&config, "group", 0), problem.group);
         }
+  }
+}
+
+/* A problem and a config must agree on the groups, and the family's instructions with both. */
+static void limits_of_groups_give_reasons(void **state) {
+  (void)state;
+  static const struct {
+    const char *config;
+    int group;
+    const char *reason;
+  } rows[] = {
+      {"family=bmma", 128, "other groups"},
+      {"family=bmma,group=128", 128, "spans 256 k"},
+      {"family=bmma,group=256,schedule=horner", 256, "schedule=side"},
+      {"family=imma,group=128,split_k=2,store=staged", 128, "split_k=1"},
+      {"family=imma,group=256,tile_k=128", 256, "not a multiple of the group"},
+      {"family=imma,group=32", 0, "other groups"},
+      {"family=imma,group=32,tile_m=32,tile_n=32", 32, NULL},
+      {"family=bmma,group=256,tile_m=32,tile_n=32", 256, NULL},
+  };
+  const apq__target target = target_of("sm_90a");
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    apq__config config;
+    apq__shape shape;
+    apq__problem problem = {2, 2, 64, 64, 1024, APQ_DTYPE_F16, rows[i].group};
+    apq_error error = APQ_ERROR_INIT;
+    assert_int_equal(apq__config_parse(rows[i].config, &config, &error), APQ_OK);
+    assert_int_equal(apq__config_set_int(&config, "p", 2, &error), APQ_OK);
+    assert_int_equal(apq__config_set_int(&config, "q", 2, &error), APQ_OK);
+    assert_int_equal(apq__config_complete(&config, &error), APQ_OK);
+    apq_status status = apq__config_limits(&config, &problem, &target, &shape, &error);
+    assert_int_equal(status, rows[i].reason ? APQ_INFEASIBLE : APQ_OK);
+    if (rows[i].reason && !strstr(error.message, rows[i].reason))
+      fail_msg("%s: '%s' is not in '%s'", rows[i].config, rows[i].reason, error.message);
   }
 }
 
@@ -148,6 +186,7 @@ int main(void) {
       cmocka_unit_test(limits_give_reasons),
       cmocka_unit_test(a_source_is_self_contained_and_resolved),
       cmocka_unit_test(a_default_exists_for_every_problem_and_arch),
+      cmocka_unit_test(limits_of_groups_give_reasons),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

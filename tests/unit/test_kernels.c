@@ -93,6 +93,12 @@ static void warpgroups_multiply_bytes(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[8], "emu:sm_90a", 4, 1), 0);
 }
+static void groups_have_their_own_scales(void **state) {
+  (void)state;
+  assert_int_equal(sweep(&sweep_kinds[9], "emu:sm_90a", 3), 0);
+  /* Totals of the groups beside the products of all planes: past about 25 no tile has room. */
+  assert_in_range(sweep(&sweep_kinds[10], "emu:sm_80", 5), 0, 6);
+}
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
   for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
@@ -107,7 +113,8 @@ static void activations_are_packed(void **state) {
     /* Each source meets each form at every second number of bits. */
     int bits = i / 8 + 1;
     if ((i + bits) % 2) continue;
-    assert_int_equal(apq__pack_config(sources[i % 4], bits, i / 4 % 2, &config, NULL), APQ_OK);
+    const apq__problem problem = {.q = bits, .m = i % 3 * 200, .k = 1000 << i % 4};
+    assert_int_equal(apq__pack_config(sources[i % 4], &problem, i / 4 % 2, &config, NULL), APQ_OK);
     verify(device, &config);
   }
   apq__device_close(device);
@@ -124,6 +131,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bits),
       cmocka_unit_test(warpgroups_multiply_bits_plane_by_plane),
       cmocka_unit_test(warpgroups_multiply_bytes),
+      cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };

@@ -66,7 +66,7 @@ static void add_winner(apq__db *db, const char *text, int m, row_options options
   snprintf(environment.driver, sizeof environment.driver, "emu");
   snprintf(environment.compiler, sizeof environment.compiler, "cc");
   apq__variant variant = {.config = complete(text)};
-  apq__problem problem = {usual.p, usual.q, m, usual.n, usual.k, usual.output};
+  apq__problem problem = {usual.p, usual.q, m, usual.n, usual.k, usual.output, 0};
   assert_true(apq__dtype_parse(apq__config_get(&variant.config, "out"), &problem.out));
   const apq__family *family = apq__family_find(apq__config_get(&variant.config, "family"));
   snprintf(variant.hash, sizeof variant.hash, "%s", apq__family_hash(family, 1));
@@ -104,7 +104,8 @@ static void add_pack_object(apq__db *db) {
   const apq__target target = emulated_target();
   apq__config config;
   char *cache = apq__cache_dir();
-  CHECK(apq__pack_config(usual.input, usual.q, 0, &config, error));
+  const apq__problem problem = {.q = usual.q, .m = usual.m, .k = usual.k};
+  CHECK(apq__pack_config(usual.input, &problem, 0, &config, error));
   CHECK(apq__artifact_store(db, &config, &target, cache, error));
   apq__free(cache);
 }
@@ -230,15 +231,15 @@ static void winners_of_both_forms_take_quantized_inputs(void **state) {
       {"family=bmma,p=2,q=2,out=f16,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
        {2, 2, 40, 36, 1000, APQ_FORMAT_INT, APQ_FORMAT_UINT, APQ_DTYPE_CODES8, APQ_DTYPE_F32,
         APQ_DTYPE_F16, WITH_BIAS | WITH_PADDING},
-       {"source: exact\n", "pack: family=pack,form=planes,q=2,src=f32", NULL}},
+       {"source: exact\n", "pack: family=pack,form=planes,hold=1,q=2,src=f32", NULL}},
       {"family=bmma,p=2,q=2,out=f16,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
        {2, 2, 40, 36, 1000, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, APQ_DTYPE_F32, APQ_DTYPE_BF16,
         APQ_DTYPE_F16, 0},
-       {"source: exact\n", "pack: family=pack,form=planes,q=2,src=bf16", NULL}},
+       {"source: exact\n", "pack: family=pack,form=planes,hold=1,q=2,src=bf16", NULL}},
       {"family=imma,p=2,q=2,out=f32,tile_m=32,tile_n=32,warps_m=2,warps_n=2,split_k=2,store=staged",
        {2, 2, 40, 36, 1000, APQ_FORMAT_UINT, APQ_FORMAT_INT, APQ_DTYPE_CODES8, APQ_DTYPE_F16,
         APQ_DTYPE_F32, WITH_W_ZERO | WITH_W_SCALE},
-       {"source: exact\n", "pack: family=pack,form=bytes,q=2,src=f16", NULL}},
+       {"source: exact\n", "pack: family=pack,form=bytes,hold=1,q=2,src=f16", NULL}},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     remove_database();

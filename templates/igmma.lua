@@ -1,0 +1,72 @@
+-- Search space of the family igmma (weight planes unpacked to bytes in registers, products on the u8 tensor core of
+-- Hopper's warpgroups).  bmma.lua explains the form.
+
+local function tiles(config, problem)
+  return ((problem.m + config.tile_m - 1) // config.tile_m) * ((problem.n + config.tile_n - 1) // config.tile_n)
+end
+
+-- Bytes left for the activations' ring beside two slots of weights, edges and buffers.
+local function ring_bytes(config, problem, device)
+  return device.smem_per_block - 30 * 1024 - 2 * problem.p * config.tile_n * config.tile_k // 8
+end
+
+return space {
+  name = "igmma",
+  family = "igmma",
+  objective = "burst",
+
+  knobs = {
+    tile_m = { 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 },
+    tile_n = { 64, 128 },
+    tile_k = { 256, 512 },
+    consumers = { 1, 2 },
+    roles = { "cooperative", "pingpong" },
+    stages = { 2, 3, 4, 5, 6, 7, 8 },
+    cluster_m = { 1, 2 },
+    cluster_n = { 1, 2 },
+    raster = { 4, 8, 16 },
+    split_k = { 1, 2, 4 },
+    overlap = { 0, 1 },
+  },
+
+  constraints = {
+    { "warpgroups of sm_90a", function(config, problem, device) return device.arch == "sm_90a" end },
+    { "tile no higher than the tokens need", function(config, problem)
+      return config.tile_m <= (problem.m + 15) // 16 * 16 or config.tile_m == 16
+    end },
+    -- Weights are unpacked once for all tokens of the tile.
+    { "tokens enough for an unpacked weight", function(config, problem, device)
+      return config.tile_m >= 128 or problem.m <= 128 or tiles(config, problem) <= 2 * device.sm_count
+    end },
+    { "64 rows a warpgroup", function(config)
+      return config.tile_n == 64 * (config.roles == "pingpong" and 1 or config.consumers)
+    end },
+    { "turns need two", function(config) return config.roles == "cooperative" or config.consumers == 2 end },
+    { "one consumer only for few tiles", function(config, problem, device)
+      return config.consumers == 2 or tiles(config, problem) <= 2 * device.sm_count
+    end },
+    -- A bulk copy writes one row a cycle: longer rows of weights are cheaper, where two slots of them fit.
+    { "weights in rows as long as fit", function(config, problem, device)
+      local long = device.smem_per_block - 30 * 1024 - 2 * problem.p * config.tile_n * 64
+      return (config.tile_k == 512) == (long >= 3 * config.tile_m * 128) or problem.k < 1024
+    end },
+    { "deepest ring that fits, or one slot less", function(config, problem, device)
+      local fits = ring_bytes(config, problem, device) // (config.tile_m * 128)
+      if fits > 8 then fits = 8 end
+      return config.stages == fits or config.stages == fits - 1
+    end },
+    { "clusters of two", function(config) return config.cluster_m * config.cluster_n <= 2 end },
+    { "clusters only where tiles are many", function(config, problem, device)
+      return config.cluster_m * config.cluster_n == 1 or tiles(config, problem) >= device.sm_count
+    end },
+    { "order of the tiles only where they are many", function(config, problem, device)
+      return config.raster == 4 or tiles(config, problem) >= 4 * device.sm_count
+    end },
+    { "split_k only where tiles are few", function(config, problem, device)
+      return config.split_k == 1 or tiles(config, problem) * config.split_k <= 2 * device.sm_count
+    end },
+    { "overlap of several tiles", function(config, problem, device)
+      return config.overlap == 0 or (config.roles == "cooperative" and tiles(config, problem) > device.sm_count)
+    end },
+  },
+}
