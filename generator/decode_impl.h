@@ -13,7 +13,6 @@ typedef struct apq__decode_knobs {
   int a_chunks;        /* 16-byte chunks of activations a lane needs for a slab of a fragment */
   int load_k;          /* k of one load of all warps */
   int fixed_smem;      /* bytes before the panel */
-  int panel_slab;      /* bytes of the panel for a slab of 512 k; 0 without */
   int item_registers;  /* of one load */
   int other_registers; /* sums, kept activations, codes, addresses */
 } apq__decode_knobs;

@@ -35,7 +35,7 @@
 #define M_STEP (THREADS / ROWS)
 
 /* Shared memory: the edges of the tokens, two sets of the warps' sums, [warp of k][token][row], and
- * with operand=shared the activations, [slab][fragment][chunk][lane][16 bytes]. */
+ * with operand=shared the activations, [column][its bytes]. */
 #define SET_WORDS (WARPS_K * RESULTS)
 #define SETS_AT   (TILE_M * EDGE_BYTES)
 #define PANEL_AT  (SETS_AT + 2 * 4 * SET_WORDS)
@@ -151,15 +151,15 @@ APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *la
 #endif
 }
 
-/* Where a lane's 16 bytes of activations are, chunk c of a slab in fragment yi; returns 0 past k
- * and past the tokens. */
-APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *lane, int slab,
-                                     int yi, int c, const apq_u8 **from) {
-  apq_u32 column = 8 * (apq_u32)yi + (apq_u32)lane->group;
-  apq_u32 chunk = (apq_u32)(4 * slab + lane->quad);
+/* Where 16 bytes of activations are, chunk `chunk` of column `column` of the block's tokens (and
+ * with core=u8 the c-th of the eight chunks that go with it); returns 0 past k and past the tokens.
+ */
+APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *lane,
+                                     apq_u32 column, apq_u32 chunk, apq_u32 c,
+                                     const apq_u8 **from) {
   apq_u32 m = (apq_u32)lane->m0 + column / TOKEN_COLUMNS;
 #if CORE == CORE_U8
-  apq_u32 index = (m * lane->chunks + chunk) * 8 + (apq_u32)c;
+  apq_u32 index = (m * lane->chunks + chunk) * 8 + c;
   int is_there = m < (apq_u32)args->m && chunk < lane->chunks;
 #else
   apq_u32 plane = column % TOKEN_COLUMNS;
@@ -173,16 +173,33 @@ APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *
 
 #if OPERAND == OPERAND_SHARED
 
-/* Starts the copies of all activations of the block's tokens, to where a lane finds its 16 bytes
- * among those of its warp. */
+/* A column of the panel is 128 bytes for each 128 k (core=u8), or for each 1024: whole lines, as
+ * they are in device memory, but for an order of the eight chunks of a line in which the eight
+ * lanes that read at a time meet no bank conflict. */
+#if CORE == CORE_U8
+#define PANEL_PITCH(chunks)    (128 * (chunks))
+#define PANEL_PLACE(column, x) ((x) ^ ((x) / 8 % 4) ^ (column) % 2 * 4)
+#else
+#define PANEL_PITCH(chunks)    (((chunks) + 7) / 8 * 128)
+#define PANEL_PLACE(column, x) ((x) ^ (column) % 2 * 4)
+#endif
+
+/* Where chunk x of a column is. */
+APQ_FUNCTION int apq_panel_chunk(const apq_lane *lane, apq_u32 column, apq_u32 x) {
+  return PANEL_AT + (int)(column * PANEL_PITCH(lane->chunks) + 16 * PANEL_PLACE(column, x));
+}
+
+/* Starts the copies of all activations of the block's tokens.  A warp copies 512 bytes of a column
+ * at a time. */
 APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane) {
-  int parts = (int)((lane->chunks + 3) / 4) * YT * A_CHUNKS;
+  apq_u32 line_chunks = PANEL_PITCH(lane->chunks) / 16, l = (apq_u32)apq_thread() % 32;
+  apq_u32 units = (line_chunks + 31) / 32 * (8 * YT);
   APQ_UNROLL_4
-  for (int part = apq_thread() / 32; part < parts; part += WARPS) {
+  for (apq_u32 unit = (apq_u32)apq_thread() / 32; unit < units; unit += WARPS) {
+    apq_u32 column = unit % (8 * YT), x = unit / (8 * YT) * 32 + l;
     const apq_u8 *from;
-    int is_there = apq_find_activation(args, lane, part / (A_CHUNKS * YT), part / A_CHUNKS % YT,
-                                       part % A_CHUNKS, &from);
-    apq_cp_async16(PANEL_AT + 512 * part + 16 * (apq_thread() % 32), from, is_there ? 16 : 0);
+    int is_there = apq_find_activation(args, lane, column, x / A_CHUNKS, x % A_CHUNKS, &from);
+    if (x < line_chunks) apq_cp_async16(apq_panel_chunk(lane, column, x), from, is_there ? 16 : 0);
   }
   apq_cp_async_commit();
 }
@@ -199,7 +216,9 @@ APQ_FUNCTION void apq_load_activations(const apq_gemm_args *args, const apq_lane
       for (int c = 0; c < A_CHUNKS; c++) {
         const apq_u8 *from;
         apq_u32x4 v = {0, 0, 0, 0};
-        if (apq_find_activation(args, lane, apq_slab(lane, at, d), yi, c, &from))
+        if (apq_find_activation(args, lane, (apq_u32)(8 * yi + lane->group),
+                                (apq_u32)(4 * apq_slab(lane, at, d) + lane->quad), (apq_u32)c,
+                                &from))
           v = apq_load_activation(from);
         a->chunk[d][yi][c] = v;
       }
@@ -213,12 +232,12 @@ APQ_FUNCTION void apq_load_activations(const apq_gemm_args *args, const apq_lane
 APQ_FUNCTION apq_u32x4 apq_get_activation(const apq_lane *lane, const apq_cursor *at,
                                           const apq_activations *a, int d, int yi, int c) {
 #if OPERAND == OPERAND_SHARED
-  /* A slab past k has zero weights: any activations do. */
-  apq_u32 slab = (apq_u32)apq_slab(lane, at, d);
+  /* A chunk past k has zero weights: any activations do. */
+  apq_u32 chunk = (apq_u32)(4 * apq_slab(lane, at, d) + lane->quad);
   (void)a;
-  if (4 * slab >= lane->chunks) slab = 0;
-  return apq_lds128(PANEL_AT + (int)((slab * YT + (apq_u32)yi) * A_CHUNKS + (apq_u32)c) * 512 +
-                    apq_thread() % 32 * 16);
+  if (chunk >= lane->chunks) chunk = 0;
+  return apq_lds128(
+      apq_panel_chunk(lane, (apq_u32)(8 * yi + lane->group), chunk * A_CHUNKS + (apq_u32)c));
 #else
   (void)lane;
   (void)at;
@@ -244,9 +263,14 @@ APQ_FUNCTION void apq_multiply_item(const apq_lane *lane, const apq_cursor *at, 
     }
 #else
     APQ_UNROLL
-    for (int yi = 0; yi < YT; yi++) {
-      apq_u32x4 y = apq_get_activation(lane, at, a, d, yi, 0);
-      apq_compute(&item->w, d, yi, &y, sums);
+    for (int first = 0; first < YT; first += Y_GROUP) {
+      apq_u32x4 y[Y_GROUP];
+      APQ_UNROLL
+      for (int yi = 0; yi < Y_GROUP; yi++) {
+        int at_y = first + yi < YT ? first + yi : YT - 1;
+        y[yi] = apq_get_activation(lane, at, a, d, at_y, 0);
+      }
+      apq_compute(&item->w, d, first, y, sums);
     }
 #endif
   }
@@ -325,24 +349,46 @@ APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, in
   }
 }
 
+/* Starts the first loads of activations. */
+APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lane *lane,
+                                        const apq_cursor *first, apq_item item[STAGES],
+                                        apq_activations *kept) {
 #if OPERAND == OPERAND_STREAM
-#define ITEM_ACTIVATIONS(s) &item[s].a
+  apq_cursor at = *first;
+  APQ_UNROLL
+  for (int s = 0; s < STAGES; s++) {
+    if (s == 0 || at.tile < lane->tiles) apq_load_activations(args, lane, &at, &item[s].a);
+    apq_next(lane, &at);
+  }
+  (void)kept;
 #elif OPERAND == OPERAND_KEEP
-#define ITEM_ACTIVATIONS(s) &kept
+  apq_load_activations(args, lane, first, kept);
+  (void)item;
 #else
-#define ITEM_ACTIVATIONS(s) (const apq_activations *)0
+  apq_fill_panel(args, lane);
+  (void)first;
+  (void)item;
+  (void)kept;
 #endif
+}
 
 /* The first loads stand before the loop although their code is repeated in it: whatever the
- * compiler moves out of the loop would else come before them.  Everything that a thread needs is on
- * its way before anything is waited for, the constants of the launch among it. */
+ * compiler moves out of the loop would else come before them.  Activations are few; behind the
+ * weights they would wait for room in the queue of loads. */
 APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_lane lane;
   apq_lane_init(&lane, &args);
   apq_cursor use = {apq_block_x(), 0}, load = use;
   apq_item item[STAGES];
+#if OPERAND == OPERAND_KEEP
+  apq_activations kept_activations, *kept = &kept_activations;
+#else
+  apq_activations *kept = 0;
+#endif
 #if PDL
   apq_grid_release();
+#else
+  apq_start_activations(&args, &lane, &use, item, kept);
 #endif
   APQ_UNROLL
   for (int s = 0; s < STAGES; s++) {
@@ -355,22 +401,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_output_init(&args, &lane, use.tile, &out);
   if (apq_has_output(&args, &lane, &out)) column = apq_load_column(&args, out.n);
 #endif
-
 #if PDL
   apq_grid_wait();
-#endif
-#if OPERAND == OPERAND_STREAM
-  load = use;
-  APQ_UNROLL
-  for (int s = 0; s < STAGES; s++) {
-    if (s == 0 || load.tile < lane.tiles) apq_load_activations(&args, &lane, &load, &item[s].a);
-    apq_next(&lane, &load);
-  }
-#elif OPERAND == OPERAND_KEEP
-  apq_activations kept;
-  apq_load_activations(&args, &lane, &use, &kept);
-#else
-  apq_fill_panel(&args, &lane);
+  apq_start_activations(&args, &lane, &use, item, kept);
 #endif
   apq_raw_edge row = {0, 0, 0.0f, 0.0f};
   if (apq_has_row(&args, &lane)) row = apq_load_row(&args, lane.m0 + ROW_TOKEN);
@@ -391,7 +424,11 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
     APQ_UNROLL
     for (int s = 0; s < STAGES; s++) {
       if (s > 0 && use.tile >= lane.tiles) break;
-      apq_multiply_item(&lane, &use, &item[s], ITEM_ACTIVATIONS(s), &sums);
+#if OPERAND == OPERAND_STREAM
+      apq_multiply_item(&lane, &use, &item[s], &item[s].a, &sums);
+#else
+      apq_multiply_item(&lane, &use, &item[s], kept, &sums);
+#endif
 #if PERSIST
       int tile = use.tile, is_last = use.step == lane.steps - 1;
       apq_raw_edge column = item[s].column;
