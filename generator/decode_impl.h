@@ -24,4 +24,10 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
 double apq__decode_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target, const apq__shape *shape);
 
+/* Family stream: the floor of family decode. */
+apq_status apq__stream_limits(const apq__config *config, const apq__problem *problem,
+                              const apq__target *target, apq__shape *shape, apq_error *error);
+double apq__stream_cost(const apq__config *config, const apq__problem *problem,
+                        const apq__target *target, const apq__shape *shape);
+
 #endif
