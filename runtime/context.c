@@ -6,6 +6,7 @@
 #include "alloc.h"
 #include "compile.h"
 #include "db.h"
+#include "fingerprint.h"
 #include "host.h"
 #include "status.h"
 
@@ -15,7 +16,7 @@ const apq__target *apq__context_target(const apq_context *context) {
 
 apq_status apq__check_pointer(const void *pointer, const char *name, apq_error *error) {
   if (pointer) return APQ_OK;
-  return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s is NULL", name);
+  return apq__fail(error, APQ_NULL_POINTER, "argument", "%s is NULL", name);
 }
 
 apq_status apq__check_dimension(int value, const char *name, apq_error *error) {
@@ -81,7 +82,10 @@ apq_status apq_context_open(const apq_context_options *options, apq_context **ou
   apq_context *context = apq__calloc(1, sizeof *context);
   if (!context) return apq__fail(error, APQ_OUT_OF_MEMORY, "context", "no memory for a context");
 
+  atomic_init(&context->holders, 1);
+  atomic_init(&context->is_closed, 0);
   status = apq__kernel_cache_open(&context->kernels, error);
+  if (!status) status = apq__recipes_open(&context->recipes, error);
   if (status) goto cleanup;
   status = apq__device_open(options->device, &context->device, error);
   if (status) goto cleanup;
@@ -89,6 +93,8 @@ apq_status apq_context_open(const apq_context_options *options, apq_context **ou
   status = list_files(context, options->database, error);
   for (int i = 0; !status && i < context->file_count; i++) status = read_file(context, i, error);
   apq__winner_table_seal(&context->winners);
+  if (!status && options->winners_hash)
+    status = apq__context_check_hash(context, options->winners_hash, error);
 
 cleanup:
   if (status) {
@@ -99,8 +105,8 @@ cleanup:
   return APQ_OK;
 }
 
-void apq_context_close(apq_context *context) {
-  if (!context) return;
+static void context_free(apq_context *context) {
+  apq__recipes_close(&context->recipes);
   apq__kernel_cache_close(&context->kernels, context->device);
   apq__winner_table_free(&context->winners);
   for (int i = 0; i < context->file_count; i++) apq__free(context->file[i].path);
@@ -109,11 +115,39 @@ void apq_context_close(apq_context *context) {
   apq__free(context);
 }
 
+void apq__context_hold(apq_context *context) {
+  atomic_fetch_add(&context->holders, 1);
+}
+
+void apq__context_release(apq_context *context) {
+  if (atomic_fetch_sub(&context->holders, 1) == 1) context_free(context);
+}
+
+void apq_context_close(apq_context *context) {
+  if (!context) return;
+  atomic_store(&context->is_closed, 1);
+  apq__context_release(context);
+}
+
+apq_status apq__context_check_open(const apq_context *context, apq_error *error) {
+  if (!atomic_load_explicit(&context->is_closed, memory_order_relaxed)) return APQ_OK;
+  return apq__fail(error, APQ_CLOSED, "argument", "the context of this object was closed");
+}
+
+apq_status apq__context_check_owner(const apq_context *context, const void *address,
+                                    const char *name, apq_error *error) {
+  apq__device *device = context->device;
+  if (device->ops->owns(device, address)) return APQ_OK;
+  return apq__fail(error, APQ_FOREIGN_POINTER, "argument", "%s: %p is not memory of %s", name,
+                   address, device->target.name);
+}
+
 /* ---- device memory ---- */
 
 apq_status apq_device_alloc(apq_context *context, size_t bytes, void **out, apq_error *error) {
   apq_status status = apq__check_pointer(context, "context", error);
   if (!status) status = apq__check_pointer(out, "out", error);
+  if (!status) status = apq__context_check_open(context, error);
   if (status) return status;
   *out = NULL;
   if (bytes == 0) return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "bytes is 0");
@@ -129,6 +163,7 @@ static apq_status check_copy(apq_context *context, const void *to, const void *f
   apq_status status = apq__check_pointer(context, "context", error);
   if (!status) status = apq__check_pointer(to, "to", error);
   if (!status) status = apq__check_pointer(from, "from", error);
+  if (!status) status = apq__context_check_open(context, error);
   return status;
 }
 

@@ -89,58 +89,68 @@ static void explain_choice(apq__text *text, const apq__choice *choice) {
   apq__text_add(text, "kernel: %s\n", apq__config_key(&choice->config, key));
 }
 
-static void explain_entry(apq__text *text, const apq__entry *entry, int is_prepared) {
-  char key[APQ__KEY_MAX];
-  const apq__shape *shape = &entry->choice.shape;
-  explain_choice(text, &entry->choice);
+static void explain_product(apq__text *text, const apq__product_entry *product) {
+  const apq__shape *shape = &product->choice.shape;
+  explain_choice(text, &product->choice);
   apq__text_add(text, "launch: grid %ux%ux%u, %u threads, %u bytes of shared memory\n",
                 shape->grid[0], shape->grid[1], shape->grid[2], shape->threads, shape->smem_bytes);
-  apq__text_add(text, "pack: %s\n", apq__config_key(&entry->pack_config, key));
-  apq__text_add(text, "workspace: %zu bytes\n", entry->layout.total);
-  if (is_prepared)
-    apq__text_add(text, "loaded from: %s; pack: %s\n", apq__origin_name(entry->product->origin),
-                  apq__origin_name(entry->pack->origin));
-  else
-    apq__text_add(text, "loaded from: nothing yet, this size is not prepared\n");
-  if (entry->rejected) apq__text_add(text, "%s", entry->rejected);
 }
 
-/* What prepare would try first. */
-static void explain_unprepared(apq__text *text, const apq_plan *plan, const apq__problem *problem) {
-  apq_error error = APQ_ERROR_INIT;
-  int count = 0;
-  apq__entry *entry = apq__calloc(1, sizeof *entry);
-  apq__choice *choice = apq__calloc(APQ__CHOICES_MAX, sizeof *choice);
-  if (!entry || !choice) {
-    text->failed = 1;
-    goto cleanup;
+static void explain_packing(apq__text *text, const apq__entry *entry) {
+  char key[APQ__KEY_MAX];
+  for (int form = 0; form < APQ__FORM_COUNT; form++) {
+    const apq__packing *packing = &entry->packing[form];
+    if (packing->is_used) apq__text_add(text, "pack: %s\n", apq__config_key(&packing->config, key));
   }
-  apq_status status = apq__dispatch(&plan->context->winners, problem,
-                                    apq__context_target(plan->context), choice, &count, &error);
-  if (!status) status = apq__entry_lay_out(plan, problem->m, &choice[0], entry, &error);
-  if (status)
-    apq__text_add(text, "error: %s\n", error.message);
-  else
-    explain_entry(text, entry, 0);
+}
 
-cleanup:
-  apq__free(choice);
-  apq__free(entry);
-  apq_error_clear(&error);
+static void explain_origin(apq__text *text, const apq__entry *entry,
+                           const apq__product_entry *product) {
+  const apq__packing *packing =
+      &entry->packing[product->wants_bytes ? APQ__FORM_OF_BYTES : APQ__FORM_OF_PLANES];
+  if (product->kernel)
+    apq__text_add(text, "loaded from: %s; pack: %s\n", apq__origin_name(product->kernel->origin),
+                  apq__origin_name(packing->kernel->origin));
+  else
+    apq__text_add(text, "loaded from: nothing yet, this size is not prepared\n");
+  if (product->rejected) apq__text_add(text, "%s", product->rejected);
+}
+
+static void explain_entry(apq__text *text, const apq_plan *plan, const apq__entry *entry, int m) {
+  char key[APQ__KEY_MAX];
+  const apq__target *target = apq__context_target(plan->context);
+  for (int i = 0; i < entry->count; i++) {
+    const apq__problem problem = apq__recipe_problem(&plan->recipe->key, i, m);
+    if (entry->count > 1) apq__text_add(text, "product: %d of %d\n", i + 1, entry->count);
+    apq__text_add(text, "problem: %s\n", apq__problem_key(&problem, key));
+    if (i == 0) apq__text_add(text, "device: %s (%s)\n", target->name, target->arch);
+    if (i == 0 && entry->low < entry->high)
+      apq__text_add(text, "range: m from %d to %d share this choice\n", entry->low, entry->high);
+    explain_product(text, &entry->product[i]);
+    if (i == 0) explain_packing(text, entry);
+    if (i == 0) apq__text_add(text, "workspace: %zu bytes\n", entry->total);
+    explain_origin(text, entry, &entry->product[i]);
+  }
 }
 
 size_t apq_plan_explain(const apq_plan *plan, int m, char *text, size_t size) {
   apq__text out = {0};
-  if (!plan) return apq__text_deliver(&out, text, size);
-  char key[APQ__KEY_MAX];
-  const apq__target *target = apq__context_target(plan->context);
-  const apq__problem problem = apq__plan_problem(plan, m);
-  apq__text_add(&out, "problem: %s\n", apq__problem_key(&problem, key));
-  apq__text_add(&out, "device: %s (%s)\n", target->name, target->arch);
-  const apq__entry *entry = apq__plan_find(plan, m);
-  if (entry)
-    explain_entry(&out, entry, 1);
-  else
-    explain_unprepared(&out, plan, &problem);
+  if (!plan || apq__plan_check_open(plan, NULL)) return apq__text_deliver(&out, text, size);
+  const apq__plan_slot *slot = apq__plan_find(plan, m);
+  apq__entry *draft = NULL;
+  apq_error error = APQ_ERROR_INIT;
+  if (slot) {
+    explain_entry(&out, plan, slot->entry, m);
+  } else if (apq__entry_draft(plan->context, &plan->recipe->key, m, &draft, &error)) {
+    const apq__problem problem = apq__recipe_problem(&plan->recipe->key, 0, m);
+    char key[APQ__KEY_MAX];
+    out.failed |= error.status == APQ_OUT_OF_MEMORY;
+    apq__text_add(&out, "problem: %s\nerror: %s\n", apq__problem_key(&problem, key),
+                  error.message);
+  } else {
+    explain_entry(&out, plan, draft, m);
+  }
+  apq__entry_free(draft);
+  apq_error_clear(&error);
   return apq__text_deliver(&out, text, size);
 }

@@ -29,19 +29,22 @@ static apq_status make_map(apq__device *device, const apq__box *box, const void 
   return device->ops->tensor_map(device, &tensor, out, error);
 }
 
+apq_status apq__weights_map(apq__device *device, const apq__shape *shape, const apq_gemm_args *args,
+                            int p, apq_tensor_map *out, apq_error *error) {
+  return make_map(device, &shape->w_box, args->w, p, args->n, args->row_bytes, out, error);
+}
+
 apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
-                               const apq__shape *shape, const apq_gemm_args *args, int p, int q,
-                               int wants_bytes, void *stream, apq_error *error) {
+                               const apq__shape *shape, const apq_gemm_args *args,
+                               const apq_tensor_map *w_map, int q, int wants_bytes, void *stream,
+                               apq_error *error) {
   if (!shape->is_tma)
     return apq__kernel_launch(device, kernel, shape, args, sizeof *args, stream, error);
-  apq_tma_args all = {.gemm = *args};
+  apq_tma_args all = {.w = *w_map, .gemm = *args};
   /* A byte row holds eight bytes for each byte of a plane's row. */
   const int a_bytes = args->row_bytes * (wants_bytes ? 8 : 1);
-  apq_status status =
-      make_map(device, &shape->w_box, args->w, p, args->n, args->row_bytes, &all.w, error);
-  if (!status)
-    status = make_map(device, &shape->a_box, args->a, wants_bytes ? 1 : q, args->m, a_bytes, &all.a,
-                      error);
+  apq_status status = make_map(device, &shape->a_box, args->a, wants_bytes ? 1 : q, args->m,
+                               a_bytes, &all.a, error);
   if (status) return status;
   return apq__kernel_launch(device, kernel, shape, &all, sizeof all, stream, error);
 }

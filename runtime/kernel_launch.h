@@ -10,11 +10,16 @@ apq_status apq__kernel_launch(apq__device *device, const apq__kernel *kernel,
                               const apq__shape *shape, const void *args, size_t args_size,
                               void *stream, apq_error *error);
 
-/* Launches a product of p x q planes.  Families that copy by tensor maps get the maps of the
- * operands that `args` names; the others get `args` as it is.  `wants_bytes` says that the
- * activations are bytes. */
+/* The map through which a shape with `is_tma` copies the weights, p planes, that `args` names. */
+apq_status apq__weights_map(apq__device *device, const apq__shape *shape, const apq_gemm_args *args,
+                            int p, apq_tensor_map *out, apq_error *error);
+
+/* Launches a product.  Families that copy by tensor maps (is_tma) get `w_map`, of apq__weights_map,
+ * and one of the activations that `args` names: q planes, or bytes with `wants_bytes`; the others
+ * get `args` as it is. */
 apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
-                               const apq__shape *shape, const apq_gemm_args *args, int p, int q,
-                               int wants_bytes, void *stream, apq_error *error);
+                               const apq__shape *shape, const apq_gemm_args *args,
+                               const apq_tensor_map *w_map, int q, int wants_bytes, void *stream,
+                               apq_error *error);
 
 #endif

@@ -1,33 +1,38 @@
 #include "plan.h"
 
+#include <math.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "alloc.h"
+#include "bitplane.h"
 #include "context.h"
+#include "gemm_args.h"
 #include "status.h"
 #include "weights.h"
 
 int apq__plan_quantizes(const apq_plan *plan) {
-  return plan->desc.input != APQ_DTYPE_CODES8;
+  return plan->recipe->key.input != APQ_DTYPE_CODES8;
 }
 
-apq__problem apq__plan_problem(const apq_plan *plan, int m) {
-  const apq_weights *weights = plan->desc.weights;
-  return (apq__problem){.p = weights->bits,
-                        .q = plan->desc.bits,
-                        .m = m,
-                        .n = weights->n,
-                        .k = weights->k,
-                        .out = plan->desc.output};
+apq_status apq__plan_check_open(const apq_plan *plan, apq_error *error) {
+  return apq__context_check_open(plan->context, error);
 }
 
-static apq_status check_array(const void *array, const char *name, int allowed, const char *needs,
-                              apq_error *error) {
-  if (array && !allowed)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s: needs %s", name, needs);
+/* ---- checks ---- */
+
+static apq_status bad_argument(apq_error *error, const char *name, const char *needs) {
+  return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s: needs %s", name, needs);
+}
+
+static apq_status check_array(apq_context *context, const void *array, const char *name,
+                              int allowed, const char *needs, apq_error *error) {
+  if (!array) return APQ_OK;
+  if (!allowed) return bad_argument(error, name, needs);
   if ((uintptr_t)array % 4 != 0)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s: not aligned to 4 bytes", name);
-  return APQ_OK;
+    return apq__fail(error, APQ_MISALIGNED, "argument", "%s: not aligned to 4 bytes", name);
+  return apq__context_check_owner(context, array, name, error);
 }
 
 static apq_status check_types(const apq_plan_desc *desc, apq_error *error) {
@@ -42,32 +47,154 @@ static apq_status check_types(const apq_plan_desc *desc, apq_error *error) {
   return APQ_OK;
 }
 
-static apq_status check_desc(apq_context *context, const apq_plan_desc *desc, apq_error *error) {
+static apq_status check_static(const apq_plan_desc *desc, apq_error *error) {
+  const float scale = desc->static_scale;
+  const int last = (1 << desc->bits) - 1;
+  if (scale == 0 && desc->static_zero == 0) return APQ_OK;
+  if (desc->input == APQ_DTYPE_CODES8)
+    return bad_argument(error, "static_scale", "input f16, bf16 or f32");
+  if (!(scale > 0) || !isfinite(scale) || !isfinite(1.0f / scale))
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument",
+                     "static_scale=%g: must be positive, finite and have a finite inverse",
+                     (double)scale);
+  if (desc->static_zero && desc->format != APQ_FORMAT_UINT)
+    return bad_argument(error, "static_zero", "format uint");
+  if (desc->static_zero < 0 || desc->static_zero > last)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "static_zero=%d: must be 0 to %d",
+                     desc->static_zero, last);
+  return APQ_OK;
+}
+
+static apq_status check_input(apq_context *context, const apq_plan_desc *desc, apq_error *error) {
   const int is_codes = desc->input == APQ_DTYPE_CODES8;
-  apq_status status = apq__check_pointer(desc->weights, "weights", error);
-  if (status) return status;
-  if (desc->weights->context != context)
-    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "weights: made in another context");
-  if (desc->weights->group)
-    return apq__fail(error, APQ_UNSUPPORTED, "plan",
-                     "weights: no kernel applies scales of groups of %d", desc->weights->group);
-  status = apq__check_bits(desc->bits, "bits", error);
+  apq_status status = apq__check_bits(desc->bits, "bits", error);
   if (!status) status = apq__check_format(desc->format, "format", error);
   if (!status) status = check_types(desc, error);
-  if (!status)
-    status = check_array(desc->input_scale, "input_scale", is_codes, "input codes8", error);
-  if (!status)
-    status =
-        check_array(desc->input_zero, "input_zero", is_codes && desc->format == APQ_FORMAT_UINT,
-                    "input codes8 and format uint", error);
+  if (!status) status = check_static(desc, error);
   if (!status)
     status =
-        check_array(desc->bias, "bias", desc->output != APQ_DTYPE_I32, "a floating output", error);
+        check_array(context, desc->input_scale, "input_scale", is_codes, "input codes8", error);
+  if (!status)
+    status = check_array(context, desc->input_zero, "input_zero",
+                         is_codes && desc->format == APQ_FORMAT_UINT,
+                         "input codes8 and format uint", error);
+  return status;
+}
+
+/* `prefix` is "" for the plan's first product, "more[i]." for the others. */
+static apq_status check_epilogue(apq_context *context, const apq_product_desc *product,
+                                 const char *prefix, apq_dtype output, apq_error *error) {
+  const int is_float = output != APQ_DTYPE_I32;
+  char name[32];
+  snprintf(name, sizeof name, "%sbias", prefix);
+  apq_status status =
+      check_array(context, product->bias, name, is_float, "a floating output", error);
+  if (status) return status;
+  snprintf(name, sizeof name, "%sactivation", prefix);
+  if ((unsigned)product->activation >= APQ_ACTIVATION_COUNT)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s=%d: not an apq_activation", name,
+                     (int)product->activation);
+  if (product->activation && !is_float) return bad_argument(error, name, "a floating output");
+  snprintf(name, sizeof name, "%scombine", prefix);
+  if ((unsigned)product->combine >= APQ_COMBINE_COUNT)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s=%d: not an apq_combine", name,
+                     (int)product->combine);
+  if (product->combine && !is_float) return bad_argument(error, name, "a floating output");
+  return APQ_OK;
+}
+
+static apq_status check_product(apq_context *context, const apq_plan_desc *desc, int i,
+                                const apq_product_desc *product, apq_error *error) {
+  const apq_weights *weights = product->weights;
+  char prefix[16] = "", name[32];
+  if (i) snprintf(prefix, sizeof prefix, "more[%d].", i - 1);
+  snprintf(name, sizeof name, "%sweights", prefix);
+  apq_status status = apq__check_pointer(weights, name, error);
+  if (status) return status;
+  if (weights->context != context)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "%s: made in another context", name);
+  if (weights->k != desc->weights->k)
+    return apq__fail(error, APQ_BAD_SHAPE, "argument", "%s: k=%d, the first product's is %d", name,
+                     weights->k, desc->weights->k);
+  if (weights->group != desc->weights->group)
+    return apq__fail(error, APQ_BAD_SHAPE, "argument", "%s: groups of %d, the first product's %d",
+                     name, weights->group, desc->weights->group);
+  if (weights->group && desc->output == APQ_DTYPE_I32)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument",
+                     "%s: scales of groups need a floating output", name);
+  status = check_epilogue(context, product, prefix, desc->output, error);
   if (status) return status;
   /* Zero points of tokens, given or computed, lie in the code range, so no value exceeds 2^bits
    * - 1. */
   int64_t max_input = apq__format_max_abs(desc->format, desc->bits, NULL, 0);
-  return apq__check_bound(desc->weights->k, desc->weights->max_abs, max_input, error);
+  int k = weights->group && weights->group < weights->k ? weights->group : weights->k;
+  return apq__check_bound(k, weights->max_abs, max_input, error);
+}
+
+/* ---- making ---- */
+
+static apq_product_desc product_of(const apq_plan_desc *desc, int i) {
+  if (i) return desc->more[i - 1];
+  return (apq_product_desc){desc->weights, desc->bias, desc->activation, desc->combine};
+}
+
+static apq_status check_desc(apq_context *context, const apq_plan_desc *desc, apq_error *error) {
+  apq_status status = apq__check_pointer(desc->weights, "weights", error);
+  if (!status) status = check_input(context, desc, error);
+  if (status) return status;
+  if (desc->more_count < 0 || desc->more_count >= APQ_PRODUCTS_MAX)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument", "more_count=%d: must be 0 to %d",
+                     desc->more_count, APQ_PRODUCTS_MAX - 1);
+  if (desc->more_count) status = apq__check_pointer(desc->more, "more", error);
+  for (int i = 0; i <= desc->more_count && !status; i++) {
+    const apq_product_desc product = product_of(desc, i);
+    status = check_product(context, desc, i, &product, error);
+  }
+  return status;
+}
+
+static apq__recipe_key key_of(const apq_plan_desc *desc) {
+  apq__recipe_key key;
+  memset(&key, 0, sizeof key);
+  key.q = desc->bits;
+  key.k = desc->weights->k;
+  key.input = desc->input;
+  key.output = desc->output;
+  key.count = 1 + desc->more_count;
+  for (int i = 0; i < key.count; i++) {
+    const apq_product_desc product = product_of(desc, i);
+    key.product[i].p = product.weights->bits;
+    key.product[i].n = product.weights->n;
+    key.product[i].group = product.weights->group;
+    key.product[i].has_post = product.activation || product.combine;
+  }
+  return key;
+}
+
+static apq__plan_product make_product(const apq_plan *plan, const apq_product_desc *desc) {
+  const apq_weights *weights = desc->weights;
+  apq__plan_product product = {.weights = weights,
+                               .combine = desc->combine,
+                               .args = {.w = weights->planes,
+                                        .w_sum = weights->w_sum,
+                                        .w_zero = weights->w_zero,
+                                        .a_zero = plan->input_zero,
+                                        .w_scale = weights->w_scale,
+                                        .a_scale = plan->input_scale,
+                                        .bias = desc->bias,
+                                        .w_group_sum = weights->w_group_sum,
+                                        .n = weights->n,
+                                        .k = weights->k,
+                                        .row_bytes = (int)apq__plane_row_bytes(weights->k),
+                                        .alpha_w = weights->affine.alpha,
+                                        .alpha_a = plan->input.alpha,
+                                        .zero_w = weights->affine.zero,
+                                        .zero_a = plan->input.zero,
+                                        .group = weights->group,
+                                        .groups = weights->group ? weights->groups : 0,
+                                        .combine = (int)desc->combine}};
+  apq__gate_args(desc->activation, &product.args);
+  return product;
 }
 
 apq_status apq_plan_create(apq_context *context, const apq_plan_desc *desc, apq_plan **out,
@@ -77,54 +204,80 @@ apq_status apq_plan_create(apq_context *context, const apq_plan_desc *desc, apq_
   *out = NULL;
   status = apq__check_pointer(context, "context", error);
   if (!status) status = apq__check_pointer(desc, "desc", error);
+  if (!status) status = apq__context_check_open(context, error);
   if (!status) status = check_desc(context, desc, error);
   if (status) return status;
 
-  apq_plan *plan = apq__calloc(1, sizeof *plan);
+  const apq__recipe_key key = key_of(desc);
+  apq_plan *plan = apq__calloc(1, sizeof *plan + (size_t)key.count * sizeof plan->product[0]);
   if (!plan) return apq__fail(error, APQ_OUT_OF_MEMORY, "plan", "no memory for a plan");
   plan->context = context;
-  plan->desc = *desc;
+  plan->format = desc->format;
   plan->input = apq__format_affine(desc->format, desc->bits);
-  atomic_init(&plan->table, NULL);
-  if (pthread_mutex_init(&plan->lock, NULL) != 0) {
-    apq__free(plan);
-    return apq__fail(error, APQ_OUT_OF_MEMORY, "plan", "no memory for a mutex");
+  plan->static_scale = desc->static_scale;
+  /* INT and BIPOLAR have their own zero. */
+  plan->static_zero = desc->format == APQ_FORMAT_UINT ? desc->static_zero : plan->input.zero;
+  plan->input_scale = desc->input_scale;
+  plan->input_zero = desc->input_zero;
+  plan->count = key.count;
+  for (int i = 0; i < key.count; i++) {
+    const apq_product_desc product = product_of(desc, i);
+    plan->product[i] = make_product(plan, &product);
   }
+  atomic_init(&plan->table, NULL);
+  for (int i = 0; i < APQ__SEEN; i++) atomic_init(&plan->seen[i], 0);
+  status = apq__recipe_get(context, &key, &plan->recipe, error);
+  if (!status && pthread_mutex_init(&plan->lock, NULL) != 0)
+    status = apq__fail(error, APQ_OUT_OF_MEMORY, "plan", "no memory for a mutex");
+  if (status) {
+    apq__free(plan);
+    return status;
+  }
+  apq__context_hold(context);
   *out = plan;
   return APQ_OK;
 }
 
 void apq_plan_destroy(apq_plan *plan) {
   if (!plan) return;
-  apq__entry_table *table = atomic_load(&plan->table);
-  /* The newest table holds every entry of the older ones. */
-  for (int i = 0; table && i < table->count; i++) {
-    apq__free(table->entry[i]->rejected);
-    apq__free(table->entry[i]);
-  }
+  apq__slot_table *table = atomic_load(&plan->table);
+  /* The newest table holds every slot of the older ones. */
+  for (int list = 0; table && list < APQ__SLOTS_COUNT; list++)
+    for (int i = 0; i < table->count[list]; i++) apq__free(table->list[list][i].maps);
   while (table) {
-    apq__entry_table *previous = table->previous;
+    apq__slot_table *previous = table->previous;
     apq__free(table);
     table = previous;
   }
   pthread_mutex_destroy(&plan->lock);
+  apq__context_release(plan->context);
   apq__free(plan);
 }
 
-const apq__entry *apq__plan_find(const apq_plan *plan, int m) {
-  const apq__entry_table *table = atomic_load_explicit(&plan->table, memory_order_acquire);
-  int low = 0, high = table ? table->count : 0;
+/* ---- looking up ---- */
+
+/* The first slot that ends at m or later. */
+static const apq__plan_slot *find_in(const apq__slot_table *table, int list, int m) {
+  int low = 0, high = table->count[list];
   while (low < high) {
     int middle = low + (high - low) / 2;
-    if (table->entry[middle]->m < m)
+    if (table->list[list][middle].entry->high < m)
       low = middle + 1;
     else
       high = middle;
   }
-  return table && low < table->count && table->entry[low]->m == m ? table->entry[low] : NULL;
+  if (low == table->count[list] || table->list[list][low].entry->low > m) return NULL;
+  return &table->list[list][low];
+}
+
+const apq__plan_slot *apq__plan_find(const apq_plan *plan, int m) {
+  const apq__slot_table *table = atomic_load_explicit(&plan->table, memory_order_acquire);
+  if (!table) return NULL;
+  const apq__plan_slot *slot = find_in(table, APQ__SLOTS_SINGLE, m);
+  return slot ? slot : find_in(table, APQ__SLOTS_RANGE, m);
 }
 
 size_t apq_plan_workspace(const apq_plan *plan, int m) {
-  const apq__entry *entry = plan ? apq__plan_find(plan, m) : NULL;
-  return entry ? entry->layout.total : 0;
+  const apq__plan_slot *slot = plan ? apq__plan_find(plan, m) : NULL;
+  return slot ? slot->entry->total : 0;
 }

@@ -6,58 +6,59 @@
 #include <stdatomic.h>
 
 #include "apq.h"
-#include "dispatch.h"
+#include "entry.h"
 #include "format.h"
-#include "kernels.h"
+#include "kernel_abi.h"
 
-/* Byte offsets in the caller's workspace, each a multiple of 256. */
-typedef struct apq__layout {
-  size_t packed;  /* activations as planes or bytes */
-  size_t sums;    /* int32 [m] */
-  size_t scales;  /* float [m], quantized inputs only */
-  size_t zeros;   /* int32 [m], quantized inputs only */
-  size_t partial; /* split-K sums; the tickets are the last ticket_bytes of the same part */
-  size_t tickets;
-  size_t total;
-} apq__layout;
+/* One product of a plan: the arguments of its kernel, but for those of the run. */
+typedef struct apq__plan_product {
+  const apq_weights *weights;
+  apq_combine combine;
+  apq_gemm_args args;
+} apq__plan_product;
 
-/* Everything one token count needs at run time.  Immutable once published. */
-typedef struct apq__entry {
-  int m;
-  apq__choice choice;
-  apq__config pack_config;
-  apq__shape pack_shape;
-  int wants_bytes; /* activations as bytes rather than planes */
-  int row_bytes;   /* of the packed activations */
-  apq__layout layout;
-  const apq__loaded *product, *pack; /* belong to the context */
-  char *rejected;                    /* why better choices were not taken, a line each; or NULL */
-} apq__entry;
+/* An entry as a plan runs it: with the tensor maps of the plan's weights where kernels take them.
+ */
+typedef struct apq__plan_slot {
+  const apq__entry *entry;
+  apq_tensor_map *maps; /* [products], or NULL when no kernel takes any */
+} apq__plan_slot;
 
-/* Entries by ascending m.  A table is never changed: `prepare` publishes a longer one, and keeps
- * the old ones until the plan is destroyed, since a run may still read them. */
-typedef struct apq__entry_table {
-  struct apq__entry_table *previous;
-  int count;
-  apq__entry *entry[];
-} apq__entry_table;
+/* Slots by ascending token count: of single counts and, apart, of ranges, which do not overlap.  A
+ * table is never changed: `prepare` publishes another with all of its slots and more, and keeps the
+ * old ones until the plan is destroyed, since a run may still read them. */
+enum { APQ__SLOTS_SINGLE, APQ__SLOTS_RANGE, APQ__SLOTS_COUNT };
+typedef struct apq__slot_table {
+  struct apq__slot_table *previous;
+  int count[APQ__SLOTS_COUNT];
+  apq__plan_slot *list[APQ__SLOTS_COUNT]; /* in `storage` */
+  apq__plan_slot storage[];
+} apq__slot_table;
+
+enum { APQ__SEEN = 16 };
 
 struct apq_plan {
   apq_context *context;
-  apq_plan_desc desc;
-  apq__affine input;                 /* of the activations */
-  pthread_mutex_t lock;              /* one `prepare` at a time */
-  _Atomic(apq__entry_table *) table; /* NULL before the first prepare */
+  apq__recipe *recipe; /* belongs to the context */
+  apq_format format;
+  apq__affine input; /* of the activations */
+  float static_scale;
+  int static_zero;
+  const float *input_scale;
+  const int32_t *input_zero;
+  pthread_mutex_t lock;             /* one `prepare` at a time */
+  _Atomic(apq__slot_table *) table; /* NULL before the first prepare */
+  /* Addresses that were found to be the device's: looking one up costs as much as a run should. */
+  _Atomic(uintptr_t) seen[APQ__SEEN];
+  int count;
+  apq__plan_product product[];
 };
 
 /* 1 when the inputs are quantized by the pack kernel. */
 int apq__plan_quantizes(const apq_plan *plan);
-apq__problem apq__plan_problem(const apq_plan *plan, int m);
-/* The entry of m, or NULL when it was not prepared. */
-const apq__entry *apq__plan_find(const apq_plan *plan, int m);
-
-/* Fills an entry but for its kernels: choice -> pack config, shapes and workspace. */
-apq_status apq__entry_lay_out(const apq_plan *plan, int m, const apq__choice *choice,
-                              apq__entry *entry, apq_error *error);
+/* The slot that serves m, or NULL when it was not prepared. */
+const apq__plan_slot *apq__plan_find(const apq_plan *plan, int m);
+/* CLOSED when the context was closed. */
+apq_status apq__plan_check_open(const apq_plan *plan, apq_error *error);
 
 #endif

@@ -120,6 +120,7 @@ static void describe(apq_weights *weights, apq_context *context, const apq__weig
       .dropped = dropped,
   };
   atomic_init(&weights->holders, 1);
+  apq__context_hold(context);
   if (!parent) return;
   atomic_fetch_add(&parent->holders, 1);
   weights->planes = (uint8_t *)parent->planes + apq__planes_bytes(parts->n, parts->k, dropped);
@@ -129,7 +130,8 @@ apq_status apq__weights_build(apq_context *context, const apq__weights_parts *pa
                               apq_weights *parent, int dropped, apq_weights **out,
                               apq_error *error) {
   *out = NULL;
-  apq_status status = check_scales(parts, error);
+  apq_status status = apq__context_check_open(context, error);
+  if (!status) status = check_scales(parts, error);
   if (status) return status;
   summing job = {.parts = parts, .sums = apq__calloc((size_t)parts->n, sizeof *job.sums)};
   if (parts->group) job.group_sums = apq__calloc((size_t)scales_of(parts), sizeof *job.sums);
@@ -170,12 +172,14 @@ apq_status apq__weights_build_codes(apq_context *context, const apq__weights_par
 
 void apq_weights_destroy(apq_weights *weights) {
   while (weights && atomic_fetch_sub(&weights->holders, 1) == 1) {
+    apq_context *context = weights->context;
     apq_weights *parent = weights->parent;
     void *const memory[] = {parent ? NULL : weights->planes, weights->w_scale, weights->w_zero,
                             weights->w_sum, weights->w_group_sum};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
-      apq_device_free(weights->context, memory[i]);
+      if (memory[i]) context->device->ops->release(context->device, memory[i]);
     apq__free(weights);
+    apq__context_release(context);
     weights = parent;
   }
 }

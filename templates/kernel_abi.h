@@ -71,6 +71,8 @@ typedef struct apq_pack_args {
   int is_static;     /* 1: every row has the scale and zero point below; 0: each its own */
   float static_scale;
   int static_zero;
+  int clear_count;
+  unsigned *clear; /* [clear_count] words that become 0: the tickets of the products that follow */
 } apq_pack_args;
 
 #endif

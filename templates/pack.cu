@@ -378,6 +378,9 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
       args.k % 8 == 0;
   row.is_dirty = args.is_static;
 
+  for (int i = row.row * THREADS + apq_thread(); i < args.clear_count; i += args.rows * THREADS)
+    apq_stg32(args.clear + i, 0);
+
   apq_chunk held[HOLD];
   if (row.is_whole) {
     APQ_UNROLL

@@ -139,14 +139,14 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 
 /* ---- global memory ---- */
 
-#define apq_ldg8(...)             APQ_EMU_CALL(ldg8, __VA_ARGS__)
-#define apq_ldg16(...)            APQ_EMU_CALL(ldg16, __VA_ARGS__)
-#define apq_ldg32(...)            APQ_EMU_CALL(ldg32, __VA_ARGS__)
-#define apq_ldg128(...)           APQ_EMU_CALL(ldg128, __VA_ARGS__)
-#define apq_ldg128_stream(...)    APQ_EMU_CALL(ldg128, __VA_ARGS__)
-#define apq_ldg_f32(...)          apq_bits_float(APQ_EMU_CALL(ldg32, __VA_ARGS__))
-#define apq_ldg32_volatile(...)   APQ_EMU_CALL(ldg32_volatile, __VA_ARGS__)
-#define apq_ldg16_volatile(...)   APQ_EMU_CALL(ldg16, __VA_ARGS__)
+#define apq_ldg8(...)           APQ_EMU_CALL(ldg8, __VA_ARGS__)
+#define apq_ldg16(...)          APQ_EMU_CALL(ldg16, __VA_ARGS__)
+#define apq_ldg32(...)          APQ_EMU_CALL(ldg32, __VA_ARGS__)
+#define apq_ldg128(...)         APQ_EMU_CALL(ldg128, __VA_ARGS__)
+#define apq_ldg128_stream(...)  APQ_EMU_CALL(ldg128, __VA_ARGS__)
+#define apq_ldg_f32(...)        apq_bits_float(APQ_EMU_CALL(ldg32, __VA_ARGS__))
+#define apq_ldg32_volatile(...) APQ_EMU_CALL(ldg32_volatile, __VA_ARGS__)
+#define apq_ldg16_volatile(...) APQ_EMU_CALL(ldg16, __VA_ARGS__)
 APQ_WORD apq_u32x4 apq_ldg128_volatile(const void *p) {
   const apq_u32 *word = p;
   apq_u32x4 v = {apq_ldg32_volatile(word), apq_ldg32_volatile(word + 1),

@@ -474,9 +474,12 @@ apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const vo
   if (prepared->tickets)
     status = device->ops->fill(device, prepared->tickets, 0, prepared->shape.ticket_bytes, stream,
                                error);
-  if (status == APQ_OK)
+  apq_tensor_map map;
+  if (status == APQ_OK && prepared->shape.is_tma)
     status =
-        apq__product_launch(device, prepared->kernel, &prepared->shape, &prepared->args,
-                            data->problem.p, data->problem.q, loaded->wants_bytes, stream, error);
+        apq__weights_map(device, &prepared->shape, &prepared->args, data->problem.p, &map, error);
+  if (status == APQ_OK)
+    status = apq__product_launch(device, prepared->kernel, &prepared->shape, &prepared->args, &map,
+                                 data->problem.q, loaded->wants_bytes, stream, error);
   return status;
 }

@@ -59,6 +59,7 @@ static const apq__device_ops ops = {
     .to_device = apq__cuda_to_device,
     .to_host = apq__cuda_to_host,
     .fill = apq__cuda_fill,
+    .owns = apq__cuda_owns,
     .load = apq__cuda_load,
     .unload = apq__cuda_unload,
     .kernel = apq__cuda_kernel,

@@ -32,6 +32,8 @@
   X(MemcpyDtoH, "cuMemcpyDtoH_v2", (void *to, CUdeviceptr from, size_t bytes))                     \
   X(MemsetD8Async, "cuMemsetD8Async",                                                              \
     (CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream))                          \
+  X(PointerGetAttribute, "cuPointerGetAttribute",                                                  \
+    (void *value, CUpointer_attribute attribute, CUdeviceptr memory))                              \
   X(ModuleLoadData, "cuModuleLoadData", (CUmodule * module, const void *image))                    \
   X(ModuleUnload, "cuModuleUnload", (CUmodule module))                                             \
   X(ModuleGetFunction, "cuModuleGetFunction",                                                      \

@@ -48,6 +48,7 @@ void apq__cuda_release(apq__device *, void *);
 apq_status apq__cuda_to_device(apq__device *, void *, const void *, size_t, apq_error *);
 apq_status apq__cuda_to_host(apq__device *, void *, const void *, size_t, apq_error *);
 apq_status apq__cuda_fill(apq__device *, void *, int, size_t, void *, apq_error *);
+int apq__cuda_owns(apq__device *, const void *);
 
 /* cuda_module.c */
 apq_status apq__cuda_load(apq__device *, const void *, size_t, apq__module **, apq_error *);

@@ -40,3 +40,22 @@ apq_status apq__cuda_fill(apq__device *device, void *to, int byte, size_t bytes,
   return APQ__CUDA_RUN(device, error, MemsetD8Async, apq__cuda_address(to), (unsigned char)byte,
                        bytes, stream);
 }
+
+/* The driver knows nothing of an address that it did not allocate or register; managed memory and
+ * registered host memory have the ordinal of some device, and every device may read them. */
+int apq__cuda_owns(apq__device *device, const void *memory) {
+  const apq__cuda_driver *driver = apq__cuda_of(device)->driver;
+  const CUdeviceptr address = apq__cuda_address(memory);
+  unsigned type = 0;
+  int is_managed = 0, ordinal = -1;
+  CUdevice owner = -1;
+  if (driver->PointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address)) return 0;
+  if (type != CU_MEMORYTYPE_DEVICE) return 1;
+  if (driver->PointerGetAttribute(&is_managed, CU_POINTER_ATTRIBUTE_IS_MANAGED, address) ||
+      is_managed)
+    return 1;
+  if (driver->PointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address) ||
+      driver->DeviceGet(&owner, ordinal))
+    return 1;
+  return owner == apq__cuda_of(device)->handle;
+}

@@ -59,6 +59,8 @@ typedef struct apq__device_ops {
   apq_status (*to_device)(apq__device *, void *, const void *, size_t, apq_error *);
   apq_status (*to_host)(apq__device *, void *, const void *, size_t, apq_error *);
   apq_status (*fill)(apq__device *, void *, int byte, size_t, void *stream, apq_error *);
+  /* 1 unless the address is known not to be memory that kernels of this device can read. */
+  int (*owns)(apq__device *, const void *);
   apq_status (*load)(apq__device *, const void *image, size_t, apq__module **, apq_error *);
   void (*unload)(apq__device *, apq__module *);
   /* `smem_bytes` is the dynamic shared memory launches will use (CUDA must opt in above 48 KB). */

@@ -33,6 +33,14 @@ int apq__emu_is_after(const apq__emu *emu, const apq__emu_view *view, int rank, 
   return view->known && apq__emu_knows(&emu->order, view->known, rank, thread, time);
 }
 
+void apq__emu_begin_async(apq__emu *emu) {
+  apq__emu_block *block = emu->block;
+  if (block->is_async) return;
+  emu->is_async = block->is_async = 1;
+  for (int i = 0; i < (emu->shared_size + CHUNK - 1) / CHUNK; i++)
+    block->chunks[i].touched = block->index + 1;
+}
+
 uint32_t apq__emu_add_op(apq__emu *emu, apq__emu_op op) {
   if (emu->op_count == emu->op_capacity) {
     uint32_t capacity = emu->op_capacity ? 2 * emu->op_capacity : 256;

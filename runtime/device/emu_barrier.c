@@ -167,7 +167,6 @@ static void set_registers(apq_emu *words, int line, int grow, int count) {
         "registers change to %d, while thread %d of the same warpgroup wants %d at line %d", count,
         group->thread, group->count, group->line);
   group->line = line;
-  group->grow = grow;
   group->count = count;
   group->thread = words->thread;
   group->arrived++;

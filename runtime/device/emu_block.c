@@ -21,20 +21,36 @@ static apq_status grow(void **list, int *capacity, int needed, size_t size, apq_
   return APQ_OK;
 }
 
+static void free_block(apq__emu_block *block) {
+  if (!block) return;
+  apq__emu_free_products(block, NULL, 0);
+  apq__free(block->shared);
+  apq__free(block->cells);
+  apq__free(block->chunks);
+  apq__free(block->mbarrier_at);
+  apq__free(block->visited);
+  apq__free(block->visited_line);
+  apq__free(block);
+}
+
 static apq_status make_block(apq__emu *emu, int rank, apq_error *error) {
   if (emu->blocks[rank]) return APQ_OK;
   size_t shared = (size_t)emu->base.target.smem_per_block;
   int is_async = emu->base.target.cc >= 90;
   apq__emu_block *block = apq__calloc(1, sizeof *block);
-  if (!block) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "no memory for a block");
-  emu->blocks[rank] = block;
-  block->rank = rank;
-  block->shared = apq__calloc(1, shared);
-  block->cells = apq__calloc(shared / 4, sizeof *block->cells);
-  block->mbarrier_at = apq__calloc(1, shared / 8);
-  if (is_async) block->chunks = apq__calloc(shared / 16, sizeof *block->chunks);
-  if (block->shared && block->cells && block->mbarrier_at && (block->chunks || !is_async))
+  if (block) {
+    block->rank = rank;
+    block->shared = apq__calloc(1, shared);
+    block->cells = apq__calloc(shared / 4, sizeof *block->cells);
+    block->mbarrier_at = apq__calloc(1, shared / 8);
+    if (is_async) block->chunks = apq__calloc(shared / 16, sizeof *block->chunks);
+  }
+  if (block && block->shared && block->cells && block->mbarrier_at &&
+      (block->chunks || !is_async)) {
+    emu->blocks[rank] = block;
     return APQ_OK;
+  }
+  free_block(block);
   return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "no memory for shared memory");
 }
 
@@ -81,18 +97,7 @@ void apq__emu_free_blocks(apq__emu *emu) {
     apq__free(thread->stores);
     apq__free(thread->copies);
   }
-  for (int i = 0; i < APQ__EMU_CLUSTER; i++) {
-    apq__emu_block *block = emu->blocks[i];
-    if (!block) continue;
-    apq__emu_free_products(block, NULL, 0);
-    apq__free(block->shared);
-    apq__free(block->cells);
-    apq__free(block->chunks);
-    apq__free(block->mbarrier_at);
-    apq__free(block->visited);
-    apq__free(block->visited_line);
-    apq__free(block);
-  }
+  for (int i = 0; i < APQ__EMU_CLUSTER; i++) free_block(emu->blocks[i]);
   apq__emu_free_products(NULL, emu->warps, emu->warp_capacity);
   apq__free(emu->threads);
   apq__free(emu->warps);
@@ -168,7 +173,7 @@ void apq__emu_start_block(apq__emu *emu, apq__emu_block *block, uint32_t index) 
   block->warps = &emu->warps[block->rank * emu->warp_count];
   block->since = emu->clock;
   block->waiting_warps = block->done_warps = 0;
-  block->is_knowing = block->is_grid_waited = 0;
+  block->is_async = block->is_knowing = block->is_grid_waited = 0;
   block->registers_free = 0;
   block->known_at_exit = NULL;
   for (int i = 0; i < block->mbarrier_count; i++)

@@ -113,7 +113,7 @@ static void send(apq__emu *emu, int line, apq__emu_block *block, int mbarrier,
                  const apq__emu_flight *what) {
   apq__emu_view view = apq__emu_view_now(emu);
   apq__emu_flight flight = *what;
-  apq__emu_note_visit(emu, line, block);
+  apq__emu_check_alive(emu, line, block);
   flight.barrier = apq__emu_find_mbarrier(emu, line, block, mbarrier, 1);
   flight.op = apq__emu_add_op(emu, (apq__emu_op){
                                        .kind = APQ__EMU_LOAD,

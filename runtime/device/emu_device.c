@@ -73,6 +73,14 @@ static apq_status emu_fill(apq__device *device, void *pointer, int byte, size_t 
   return unlock(emu, apq__emu_submit(emu, stream, &node, error));
 }
 
+static int emu_owns(apq__device *device, const void *pointer) {
+  apq__emu *emu = lock(device);
+  char text[200];
+  int owned = !apq__emu_explain(&emu->memory, (uintptr_t)pointer, 1, text);
+  unlock(emu, APQ_OK);
+  return owned;
+}
+
 static apq_status emu_load(apq__device *device, const void *image, size_t size, apq__module **out,
                            apq_error *error) {
   apq__emu *emu = lock(device);
@@ -202,6 +210,7 @@ static const apq__device_ops emu_ops = {
     .to_device = emu_to_device,
     .to_host = emu_to_host,
     .fill = emu_fill,
+    .owns = emu_owns,
     .load = emu_load,
     .unload = emu_unload,
     .kernel = emu_kernel,

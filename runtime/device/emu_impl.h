@@ -134,21 +134,21 @@ typedef struct apq__emu_thread {
 typedef enum apq__emu_state { APQ__EMU_RUNNING, APQ__EMU_READY, APQ__EMU_PARKED } apq__emu_state;
 
 struct apq__emu_warp {
-  apq__emu_block *block;
   apq__emu_thread *threads;
-  int index;           /* in its block */
-  int size;            /* below 32 in the last warp of a ragged block */
-  const uint8_t *next; /* circular order of lanes */
+  const uint8_t *next;   /* circular order of lanes */
+  uint32_t runnable;     /* lanes that can go on */
+  int size;              /* below 32 in the last warp of a ragged block */
+  int arrived, exited;   /* lanes at the pending word, lanes gone */
+  int word, line, first; /* the pending word, where it stands, the lane that came first */
   apq__emu_state state;
-  uint32_t runnable;       /* lanes that can go on */
-  int arrived, exited;     /* lanes at the pending word, lanes gone */
-  int word, line, first;   /* the pending word, where it stands, the lane that came first */
-  int parked_word;         /* the barrier at which the whole warp waits, with `line` */
+  uint64_t since; /* records before it are ordered with this warp by a warp barrier */
+  apq__emu_block *block;
   apq__emu_thread *resume; /* who runs when the warp's turn comes */
-  uint64_t since;          /* records before it are ordered with this warp by a warp barrier */
+  int index;               /* in its block */
+  int parked_word;         /* the barrier at which the whole warp waits, with `line` */
   int registers;           /* of each thread */
-  uint64_t atomic_at;      /* clock of its first global atomic, 0 before; and who made that */
-  int atomic_thread;
+  int atomic_thread;       /* who made its first global atomic, and when; 0 before */
+  uint64_t atomic_at;
   uint32_t value[APQ__EMU_LANES], result[APQ__EMU_LANES];
   int argument[APQ__EMU_LANES];
   uint32_t *r[APQ__EMU_LANES];
@@ -201,7 +201,7 @@ typedef struct apq__emu_named {
 
 /* The warps of a warpgroup that have met at setmaxnreg. */
 typedef struct apq__emu_group {
-  int arrived, grow, count, line, thread;
+  int arrived, count, line, thread;
   struct apq__emu_group_products *products; /* wgmma; NULL before the first */
 } apq__emu_group;
 
@@ -218,6 +218,7 @@ struct apq__emu_block {
   uint64_t since; /* records before it are ordered by a block barrier */
   int waiting_warps, done_warps;
   int barrier_line, barrier_thread;
+  int is_async;   /* it has mbarriers, or operations on its shared memory have begun */
   int is_knowing; /* a thread of it has learned something */
   int is_grid_waited;
   int registers_free; /* of its share of the register file */
@@ -226,7 +227,7 @@ struct apq__emu_block {
   uint8_t *mbarrier_at; /* by offset / 8: 1 + index, 0 for none */
   apq__emu_named named[APQ__EMU_NAMED];
   apq__emu_group groups[APQ__EMU_GROUPS];
-  uint64_t *visited; /* by thread of the cluster: clock of its last act on this block */
+  uint64_t *visited; /* by thread of the cluster: clock of its last arrival here */
   int *visited_line;
   apq__emu_known *known_at_exit; /* by all threads that are gone */
 };
@@ -337,6 +338,7 @@ struct apq__emu {
   uint8_t *shared;
   apq__emu_cell *cells;
   apq__emu_chunk *chunks;
+  int is_async;
   uint64_t block_since;
   uint64_t warp_since;
 
@@ -463,8 +465,8 @@ void apq__emu_complete_bytes(apq__emu *emu, apq__emu_mbarrier *barrier, int byte
                              const apq__emu_op *op);
 /* Faults if an mbarrier lies in [at, at + size). */
 void apq__emu_check_no_mbarrier(apq__emu *emu, const apq__emu_block *block, apq__emu_deed deed);
-/* The running thread acts on another block, which must outlive that. */
-void apq__emu_note_visit(apq__emu *emu, int line, apq__emu_block *block);
+/* Faults if the block has exited. */
+void apq__emu_check_alive(apq__emu *emu, int line, const apq__emu_block *block);
 /* What the mbarrier of a waiting thread lacks, in words. */
 void apq__emu_explain_wait(const apq__emu *emu, const apq__emu_thread *thread, char *text,
                            size_t size);
@@ -472,6 +474,8 @@ void apq__emu_explain_wait(const apq__emu *emu, const apq__emu_thread *thread, c
 /* ---- emu_async.c ---- */
 /* The running thread's view, now. */
 apq__emu_view apq__emu_view_now(const apq__emu *emu);
+/* From here on the running block's accesses are compared with operations. */
+void apq__emu_begin_async(apq__emu *emu);
 uint32_t apq__emu_add_op(apq__emu *emu, apq__emu_op op);
 static inline apq__emu_op *apq__emu_op_of(const apq__emu *emu, uint32_t id) {
   return id >= emu->first_op ? &emu->ops[id - emu->first_op] : NULL;

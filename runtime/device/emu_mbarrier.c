@@ -26,6 +26,7 @@ static void init(apq_emu *words, int line, int at, int count) {
   if (block->mbarrier_count == APQ__EMU_MBARRIERS)
     apq__emu_fault(emu, line, "more than %d mbarriers, which the emulated device does not follow",
                    APQ__EMU_MBARRIERS);
+  apq__emu_begin_async(emu);
   apq__emu_note_write8(emu, line, at);
   block->mbarriers[block->mbarrier_count] = (apq__emu_mbarrier){
       .block = block,
@@ -141,10 +142,14 @@ static void expect(apq_emu *words, int line, int at, int bytes) {
   arrive_on(emu, line, barrier, bytes);
 }
 
-void apq__emu_note_visit(apq__emu *emu, int line, apq__emu_block *block) {
-  if (block == emu->block) return;
+void apq__emu_check_alive(apq__emu *emu, int line, const apq__emu_block *block) {
   if (block->done_warps == emu->warp_count)
     apq__emu_fault(emu, line, "acts on block %d of the cluster, which has exited", block->rank);
+}
+
+/* The running thread arrives at another block, which must outlive that. */
+static void note_visit(apq__emu *emu, int line, apq__emu_block *block) {
+  if (block == emu->block) return;
   int self = emu->block->rank * emu->thread_count + emu->words.thread;
   block->visited[self] = emu->clock;
   block->visited_line[self] = line;
@@ -155,7 +160,8 @@ static void arrive_at(apq_emu *words, int line, int at, int rank) {
   if (rank < 0 || rank >= emu->cluster)
     apq__emu_fault(emu, line, "mbarrier_arrive_at block %d of a cluster of %d", rank, emu->cluster);
   apq__emu_block *block = emu->blocks[rank];
-  apq__emu_note_visit(emu, line, block);
+  apq__emu_check_alive(emu, line, block);
+  note_visit(emu, line, block);
   arrive_on(emu, line, apq__emu_find_mbarrier(emu, line, block, at, 0), 0);
 }
 

@@ -23,6 +23,7 @@ static __attribute__((noinline)) void enter_block(apq__emu *emu, apq__emu_block 
   emu->shared = block->shared;
   emu->cells = block->cells;
   emu->chunks = block->chunks;
+  emu->is_async = block->is_async;
   emu->block_since = block->since;
   emu->words.rank = block->rank;
   memcpy(emu->words.block, block->position, sizeof emu->words.block);
@@ -103,16 +104,25 @@ static void make_ready(apq__emu *emu, apq__emu_warp *warp) {
 
 /* ---- waiting ---- */
 
+/* No lane of the running warp can go on. */
+static __attribute__((noinline)) void leave_to_warp(apq__emu *emu) {
+  apq__emu_thread *self = emu->current;
+  self->warp->state = APQ__EMU_PARKED;
+  self->warp->resume = self;
+  resume(emu, take_ready_warp(emu));
+}
+
 /* The running thread cannot go on: another lane does, or another warp. */
-static void leave_to_other(apq__emu *emu) {
+static inline void leave_to_other(apq__emu *emu) {
   apq__emu_thread *self = emu->current;
   apq__emu_thread *other = next_lane(self->warp, self->lane);
-  if (!other) {
-    self->warp->state = APQ__EMU_PARKED;
-    self->warp->resume = self;
-    other = take_ready_warp(emu);
+  if (UNLIKELY(!other)) {
+    leave_to_warp(emu);
+    return;
   }
-  resume(emu, other);
+  emu->current = other;
+  emu->words.thread = other->index;
+  apq__fiber_switch(self->fiber, other->fiber);
 }
 
 static _Noreturn void report_divergence(apq__emu *emu, int word, int line) {

@@ -9,6 +9,7 @@
 
 typedef enum access_kind { READ, WRITE, ADD } access_kind;
 static const char *const access_name[] = {"read", "write", "atomic addition"};
+static const char *const deed_name[] = {"shared read", "shared write", "shared atomic addition"};
 
 typedef struct shared_access {
   access_kind kind;
@@ -59,10 +60,9 @@ static _Noreturn void report(apq__emu *emu, shared_access access, const char *de
 static int was_loaded(apq__emu *emu, shared_access access) {
   if (!emu->op_count) return 0;
   const apq__emu_view view = apq__emu_view_now(emu);
-  char what[32];
-  snprintf(what, sizeof what, "shared %s", access_name[access.kind]);
-  return apq__emu_check_loaded(emu, &view, emu->block,
-                               (apq__emu_deed){access.line, what, access.at, access.size});
+  return apq__emu_check_loaded(
+      emu, &view, emu->block,
+      (apq__emu_deed){access.line, deed_name[access.kind], access.at, access.size});
 }
 
 /* The long way for one half: everything that can be wrong with what was last written there. */
@@ -128,9 +128,8 @@ static inline void write_cell(apq__emu *emu, shared_access access, apq__emu_cell
  * touch, and traces of asynchronous operations. */
 static __attribute__((noinline)) void check_rest(apq__emu *emu, shared_access access) {
   const apq__emu_block *block = emu->block;
-  char what[32];
-  snprintf(what, sizeof what, "shared %s", access_name[access.kind]);
-  const apq__emu_deed deed = {access.line, what, access.at, access.size};
+  const apq__emu_deed deed = {access.line, deed_name[access.kind], access.at, access.size};
+  emu->chunks[access.at / 16].touched = block->index + 1;
   if (block->mbarrier_at[access.at / 8] || block->mbarrier_at[(access.at + access.size - 1) / 8])
     apq__emu_check_no_mbarrier(emu, block, deed);
   if (access.kind != READ && emu->op_count) apq__emu_check_chunk(emu, deed);
@@ -145,9 +144,7 @@ static inline void check_span(apq__emu *emu, shared_access access) {
   if (UNLIKELY(access.at & (access.size - 1)))
     apq__emu_fault(emu, access.line, "shared %s of %d bytes at offset %d: misaligned",
                    access_name[access.kind], access.size, access.at);
-  if (!emu->chunks) return;
-  emu->chunks[access.at / 16].touched = emu->block->index + 1;
-  if (emu->op_count | (unsigned)emu->block->mbarrier_count) check_rest(emu, access);
+  if (UNLIKELY(emu->is_async)) check_rest(emu, access);
 }
 
 static inline __attribute__((always_inline)) void read_span(apq__emu *emu, int line, int at,

@@ -36,6 +36,7 @@ static void bulk_store(apq_emu *words, int line, void *to, int at, int bytes) {
   apq__emu_check_target(emu, line, to, (size_t)bytes);
   const apq__emu_deed deed = {line, "bulk store's read", at, bytes};
   apq__emu_view view = apq__emu_view_now(emu);
+  apq__emu_begin_async(emu);
   apq__emu_clear_needs(emu, &emu->needs);
   uint32_t op = apq__emu_add_op(emu, (apq__emu_op){
                                          .kind = APQ__EMU_STORE,

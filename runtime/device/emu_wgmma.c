@@ -18,10 +18,14 @@ enum {
 };
 static const int poison = 0x5eedbad5;
 
-/* One instruction, as all warps of the group issue it. */
-typedef struct product {
+/* What a thread asks for, and all of its warpgroup with it. */
+typedef struct instruction {
   int line, kind, n, accumulate, has_registers;
   apq_u64 a, b;
+} instruction;
+
+typedef struct product {
+  instruction is;
   int issued, made; /* by so many warps */
   int is_read;
   uint32_t op;
@@ -132,7 +136,7 @@ static void read_operand(apq__emu *emu, const apq__emu_view *view, product *what
     for (unsigned c = 0; c < ROW_BYTES; c += CHUNK) {
       unsigned at = row + c;
       at ^= (at >> 7 & (swizzle / CHUNK - 1)) * CHUNK;
-      apq__emu_gather_needs(emu, view, block, (apq__emu_deed){what->line, name, (int)at, CHUNK},
+      apq__emu_gather_needs(emu, view, block, (apq__emu_deed){what->is.line, name, (int)at, CHUNK},
                             what->op, slot, &what->needs);
       memcpy(out[r] + c, block->shared + at, CHUNK);
     }
@@ -141,16 +145,16 @@ static void read_operand(apq__emu *emu, const apq__emu_view *view, product *what
 
 /* ---- issue ---- */
 
-static void check_instruction(apq__emu *emu, int line, int n, apq_u64 a, apq_u64 b,
-                              int has_registers) {
+static void check_instruction(apq__emu *emu, const instruction *is) {
   int group = emu->current->warp->index / APQ__EMU_GROUP_WARPS;
   if ((group + 1) * APQ__EMU_GROUP_WARPS * APQ__EMU_LANES > emu->thread_count)
-    apq__emu_fault(emu, line, "wgmma in a warpgroup of only %d threads",
+    apq__emu_fault(emu, is->line, "wgmma in a warpgroup of only %d threads",
                    emu->thread_count - group * APQ__EMU_GROUP_WARPS * APQ__EMU_LANES);
-  if (n < 16 || n > N_MAX || n % 16)
-    apq__emu_fault(emu, line, "wgmma of %d columns: a multiple of 16 from 16 to 256 is wanted", n);
-  if (!has_registers) check_desc(emu, line, "A", a, ROWS);
-  check_desc(emu, line, "B", b, n);
+  if (is->n < 16 || is->n > N_MAX || is->n % 16)
+    apq__emu_fault(emu, is->line, "wgmma of %d columns: a multiple of 16 from 16 to 256 is wanted",
+                   is->n);
+  if (!is->has_registers) check_desc(emu, is->line, "A", is->a, ROWS);
+  check_desc(emu, is->line, "B", is->b, is->n);
 }
 
 static apq__emu_group *group_of(apq__emu *emu, const apq__emu_warp *warp) {
@@ -160,8 +164,7 @@ static apq__emu_group *group_of(apq__emu *emu, const apq__emu_warp *warp) {
 static product *add_product(apq__emu *emu, int line, apq__emu_group_products *all) {
   if (all->count == all->capacity) {
     int capacity = all->capacity ? 2 * all->capacity : 16;
-    all->list =
-        need_memory(emu, line, apq__realloc(all->list, (size_t)capacity * sizeof *all->list));
+    all->list = need_memory(emu, line, apq__realloc(all->list, (size_t)capacity * sizeof(void *)));
     all->capacity = capacity;
   }
   product *added;
@@ -173,32 +176,30 @@ static product *add_product(apq__emu *emu, int line, apq__emu_group_products *al
   return all->list[all->count++] = added;
 }
 
+static int is_same(const instruction *x, const instruction *y) {
+  return x->line == y->line && x->kind == y->kind && x->n == y->n &&
+         x->accumulate == y->accumulate && x->has_registers == y->has_registers && x->a == y->a &&
+         x->b == y->b;
+}
+
 /* Product `number` of the warpgroup, the same for all its threads. */
-static product *agree(apq__emu *emu, int number, product wanted[static 1]) {
+static product *agree(apq__emu *emu, int number, const instruction *wanted) {
   apq__emu_group *group = group_of(emu, emu->current->warp);
   if (!group->products)
     group->products = need_memory(emu, wanted->line, apq__calloc(1, sizeof *group->products));
   apq__emu_group_products *all = group->products;
   if (number == all->first + all->count) {
-    check_instruction(emu, wanted->line, wanted->n, wanted->a, wanted->b, wanted->has_registers);
+    check_instruction(emu, wanted);
     product *added = add_product(emu, wanted->line, all);
-    added->line = wanted->line;
-    added->kind = wanted->kind;
-    added->n = wanted->n;
-    added->accumulate = wanted->accumulate;
-    added->has_registers = wanted->has_registers;
-    added->a = wanted->a;
-    added->b = wanted->b;
+    added->is = *wanted;
     return added;
   }
   product *same = all->list[number - all->first];
-  if (same->line != wanted->line || same->kind != wanted->kind || same->n != wanted->n ||
-      same->accumulate != wanted->accumulate || same->has_registers != wanted->has_registers ||
-      same->a != wanted->a || same->b != wanted->b)
+  if (!is_same(&same->is, wanted))
     apq__emu_fault(emu, wanted->line,
                    "wgmma, where another thread of the warpgroup issues another one, at line %d: "
                    "divergent",
-                   same->line);
+                   same->is.line);
   return same;
 }
 
@@ -213,8 +214,7 @@ static sums *find_sums(apq__emu *emu, int line, apq__emu_warp_products *own, int
   if (idle && own->sums_count >= 64) return idle;
   if (own->sums_count == own->sums_capacity) {
     int capacity = own->sums_capacity ? 2 * own->sums_capacity : 8;
-    own->sums =
-        need_memory(emu, line, apq__realloc(own->sums, (size_t)capacity * sizeof *own->sums));
+    own->sums = need_memory(emu, line, apq__realloc(own->sums, (size_t)capacity * sizeof(void *)));
     own->sums_capacity = capacity;
   }
   sums *added = need_memory(emu, line, apq__calloc(1, sizeof *added));
@@ -258,11 +258,11 @@ static void take_sums(apq__emu *emu, int line, const product *what, sums *to, in
     apq__emu_fault(emu, line, "wgmma with no wgmma_fence since its sums %s",
                    fences ? "were last waited for" : "were written");
   to->d[lane] = d;
-  to->n = what->n;
-  for (int j = 0; j < what->n / 8 && what->accumulate; j++)
+  to->n = what->is.n;
+  for (int j = 0; j < what->is.n / 8 && what->is.accumulate; j++)
     for (int half = 0; half < 2; half++)
       memcpy(place_of(to, lane, j, half), d + 4 * j + 2 * half, 2 * sizeof *d);
-  for (int i = 0; i < what->n / 2; i++) d[i] = poison;
+  for (int i = 0; i < what->is.n / 2; i++) d[i] = poison;
 }
 
 static void finish_waits(apq__emu *emu, const apq__emu_warp *warp);
@@ -290,15 +290,8 @@ static void wgmma(apq_emu *words, int line, int kind, int n, int *d, const apq_u
   apq__emu_thread *self = emu->current;
   apq__emu_warp *warp = self->warp;
   int number = self->products++, lane = self->lane;
-  product wanted;
-  wanted.line = line;
-  wanted.kind = kind;
-  wanted.n = n;
-  wanted.accumulate = accumulate != 0;
-  wanted.has_registers = a_registers != NULL;
-  wanted.a = a;
-  wanted.b = b;
-  product *what = agree(emu, number, &wanted);
+  const instruction is = {line, kind, n, accumulate != 0, a_registers != NULL, a, b};
+  product *what = agree(emu, number, &is);
   if (!warp->products)
     warp->products = need_memory(emu, line, apq__calloc(1, sizeof *warp->products));
   apq__emu_warp_products *own = warp->products;
@@ -334,25 +327,26 @@ static void wgmma_commit(apq_emu *words, int line) {
 static void read_operands(apq__emu *emu, const apq__emu_view *view, product *what) {
   uint8_t columns[N_MAX][ROW_BYTES];
   what->is_read = 1;
+  apq__emu_begin_async(emu);
   what->op = apq__emu_add_op(emu, (apq__emu_op){
                                       .kind = APQ__EMU_PRODUCT,
                                       .rank = (uint8_t)emu->block->rank,
                                       .issuer = (uint8_t)emu->block->rank,
                                       .thread = (uint16_t)view->thread,
-                                      .line = what->line,
+                                      .line = what->is.line,
                                   });
   apq__emu_clear_needs(emu, &what->needs);
-  if (!what->has_registers)
-    read_operand(emu, view, what, "wgmma's read of A", what->a, ROWS, what->rows);
-  read_operand(emu, view, what, "wgmma's read of B", what->b, what->n, columns);
-  (what->kind == APQ_EMU_U8 ? emu->math.turn_u8 : emu->math.turn_b1)(
-      (const uint8_t(*)[ROW_BYTES])columns, what->n, what->columns);
+  if (!what->is.has_registers)
+    read_operand(emu, view, what, "wgmma's read of A", what->is.a, ROWS, what->rows);
+  read_operand(emu, view, what, "wgmma's read of B", what->is.b, what->is.n, columns);
+  (what->is.kind == APQ_EMU_U8 ? emu->math.turn_u8 : emu->math.turn_b1)(
+      (const uint8_t(*)[ROW_BYTES])columns, what->is.n, what->columns);
 }
 
 /* A's 16 rows of the warp. */
 static void take_rows(const product *what, const request *at, int warp,
                       uint32_t rows[WARP_ROWS][ROW_BYTES / 4]) {
-  if (!what->has_registers) {
+  if (!what->is.has_registers) {
     memcpy(rows, what->rows[warp * WARP_ROWS], WARP_ROWS * ROW_BYTES);
     return;
   }
@@ -366,15 +360,17 @@ static void make_product(apq__emu *emu, const apq__emu_warp *warp, product *what
   uint32_t rows[WARP_ROWS][ROW_BYTES / 4];
   uint8_t bytes[WARP_ROWS][ROW_BYTES];
   if (!what->is_read) read_operands(emu, &at->view, what);
-  apq__emu_check_needs(emu, &at->view, emu->block, (apq__emu_deed){what->line, reads, 0, 0},
+  apq__emu_check_needs(emu, &at->view, emu->block, (apq__emu_deed){what->is.line, reads, 0, 0},
                        &what->needs);
   take_rows(what, at, index, rows);
-  if (!what->accumulate) memset(at->to->at, 0, (size_t)(WARP_ROWS * what->n) * sizeof(uint32_t));
-  if (what->kind == APQ_EMU_U8) {
+  if (!what->is.accumulate)
+    memset(at->to->at, 0, (size_t)(WARP_ROWS * what->is.n) * sizeof(uint32_t));
+  if (what->is.kind == APQ_EMU_U8) {
     memcpy(bytes, rows, sizeof bytes);
-    emu->math.wgmma_u8((const uint8_t(*)[ROW_BYTES])bytes, what->columns, what->n, at->to->at);
+    emu->math.wgmma_u8((const uint8_t(*)[ROW_BYTES])bytes, what->columns, what->is.n, at->to->at);
   } else {
-    emu->math.wgmma_b1((const uint32_t(*)[ROW_BYTES / 4]) rows, what->columns, what->n, at->to->at);
+    emu->math.wgmma_b1((const uint32_t(*)[ROW_BYTES / 4]) rows, what->columns, what->is.n,
+                       at->to->at);
   }
   apq__emu_op *op = apq__emu_op_of(emu, what->op);
   op->is_done = 1;
@@ -383,10 +379,10 @@ static void make_product(apq__emu *emu, const apq__emu_warp *warp, product *what
 
 static void check_untouched(apq__emu *emu, const apq__emu_warp *warp, const product *what,
                             const request *at) {
-  for (int lane = 0; lane < APQ__EMU_LANES && what->has_registers; lane++)
+  for (int lane = 0; lane < APQ__EMU_LANES && what->is.has_registers; lane++)
     if (memcmp(at->a[lane], at->a_at[lane], sizeof at->a[lane]) != 0) {
       apq__emu_blame(emu, warp->block, warp->threads[lane].index);
-      apq__emu_fault(emu, what->line,
+      apq__emu_fault(emu, what->is.line,
                      "wgmma: its A registers were changed before it was waited for");
     }
 }
@@ -418,9 +414,10 @@ static void drop_products(apq__emu_group_products *all) {
       apq__free(old);
     }
   }
+  if (!gone) return;
   all->first += gone;
   all->count -= gone;
-  memmove(all->list, all->list + gone, (size_t)all->count * sizeof *all->list);
+  memmove(all->list, all->list + gone, (size_t)all->count * sizeof(void *));
 }
 
 static void check_lanes(apq__emu *emu, int line, const apq__emu_warp *warp) {
@@ -458,6 +455,7 @@ static void finish_wait(apq__emu *emu, apq__emu_warp *warp, apq__emu_group_produ
     if (--at->to->pending == 0) give_sums(emu, own->awaited_line, warp, at->to);
     apq__emu_drop(&emu->order, (apq__emu_known *)(uintptr_t)at->view.known);
   }
+  if (!done) return;
   own->first += done;
   own->count -= done;
   memmove(own->list, own->list + done, (size_t)own->count * sizeof *own->list);
@@ -526,7 +524,7 @@ void apq__emu_finish_products(apq__emu *emu) {
   if (!own || !own->count) return;
   const apq__emu_group_products *all = group_of(emu, warp)->products;
   apq__emu_fault(emu, 0, "exits, while its wgmma of line %d is on its way: no wgmma_wait covers it",
-                 all->list[own->first - all->first]->line);
+                 all->list[own->first - all->first]->is.line);
 }
 
 void apq__emu_compare_products(apq__emu *emu, apq__emu_block *block) {
@@ -539,7 +537,7 @@ void apq__emu_compare_products(apq__emu *emu, apq__emu_block *block) {
       apq__emu_blame(emu, block, w * APQ__EMU_LANES);
       apq__emu_fault(emu, 0,
                      "has not issued the wgmma of line %d, which others of its warpgroup have",
-                     all->list[0]->line);
+                     all->list[0]->is.line);
     }
   }
 }

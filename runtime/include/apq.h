@@ -61,7 +61,12 @@ extern "C" {
   X(NOT_PREPARED, "the plan was not prepared for this size")                                       \
   X(WORKSPACE_TOO_SMALL, "the workspace is too small")                                             \
   X(UNSUPPORTED, "not supported")                                                                  \
-  X(INTERNAL, "internal error")
+  X(INTERNAL, "internal error")                                                                    \
+  X(NULL_POINTER, "a pointer that is needed is NULL")                                              \
+  X(MISALIGNED, "a pointer is not aligned as it must be")                                          \
+  X(BAD_SHAPE, "the sizes of matrices do not fit each other")                                      \
+  X(FOREIGN_POINTER, "the pointer is not memory of this device")                                   \
+  X(CLOSED, "the context is closed")
 
 typedef enum apq_status {
 #define APQ_STATUS_ENUM(name, text) APQ_##name,
@@ -168,8 +173,8 @@ APQ_API const char *apq_dtype_name(apq_dtype dtype);
 
 /* ---- context ---- */
 
-/* A device, the table of tuned kernels, and the kernels loaded so far.  Every object made from a
- * context must be destroyed before it is closed.  A context may be used from many threads. */
+/* A device, the table of tuned kernels, and the kernels loaded so far.  Plans of equal shapes share
+ * their kernels and tables.  A context may be used from many threads; there may be several. */
 typedef struct apq_context apq_context;
 
 typedef struct apq_context_options {
@@ -180,13 +185,25 @@ typedef struct apq_context_options {
    * the installed one.  A missing or damaged file is never an error here: the context falls back to
    * the cost model, and `apq_context_describe` says why. */
   const char *database;
+  /* What `apq_context_winners_hash` must give, so that every process of a job chooses the same
+   * kernels; NULL: anything. */
+  const char *winners_hash;
 } apq_context_options;
 
 /* Opens a context; `options` may be NULL.  NO_DEVICE when the device does not exist or has no
- * driver. */
+ * driver; MISMATCH when the winners read are not those of `winners_hash`. */
 APQ_API apq_status apq_context_open(const apq_context_options *options, apq_context **out,
                                     apq_error *error);
+
+/* Closes a context.  Weights and plans made from it that still exist stay valid to destroy, and
+ * hold its memory until then; any other use of them fails with CLOSED.  No call may be under way.
+ */
 APQ_API void apq_context_close(apq_context *context);
+
+/* SHA-256, as 64 lower-case hexadecimal digits, of the winners that the context chooses kernels
+ * from: problems, GPUs and configs, in order; times, which differ from one measurement to the next,
+ * are not part of it. */
+APQ_API apq_status apq_context_winners_hash(apq_context *context, char hash[65], apq_error *error);
 
 /* Writes a text of several lines (device, databases read or set aside, number of winners) into
  * `text`, always terminated when `size` > 0; returns the length the whole text has. */
@@ -360,31 +377,64 @@ APQ_API const char *apq_weights_file_name(const apq_weights_file *file, int inde
 APQ_API apq_status apq_weights_file_load(const apq_weights_file *file, const char *name,
                                          apq_context *context, apq_weights **out, apq_error *error);
 
+/* Joins matrices of equal k, bits, format and groups along n, in order, to one of their own:
+ * products of the same activations (q, k, v; gate and up) are then one launch with a result [m][sum
+ * of n], the columns of each matrix side by side.  Scales that are NULL become 1.0, zero points
+ * those of the format.  The parts may be destroyed after.  BAD_SHAPE names the part that does not
+ * fit. */
+APQ_API apq_status apq_weights_concat(apq_context *context, const apq_weights *const *parts,
+                                      int count, apq_weights **out, apq_error *error);
+
 /* ---- plan ---- */
 
-/* One weight matrix and one epilogue, for any number of tokens. */
+/* One or several products of the same activations, each with its weights and epilogue, for any
+ * number of tokens. */
 typedef struct apq_plan apq_plan;
+
+/* One more product of a plan. */
+typedef struct apq_product_desc {
+  const apq_weights *weights; /* k as the plan's; must outlive the plan */
+  const float *bias;          /* device, [n]; NULL means none */
+  apq_activation activation;
+  apq_combine combine;
+} apq_product_desc;
 
 typedef struct apq_plan_desc {
   const apq_weights *weights; /* must outlive the plan */
   int bits;                   /* of the activations, 1 .. 8 */
   apq_format format;          /* of the activations */
   /* What `x` holds: F16, BF16 or F32 are quantized per token at run time (symmetric absmax for INT
-   * and BIPOLAR, asymmetric min/max with a zero point per token for UINT); CODES8 are taken as they
-   * are, without the bits above `bits`. */
+   * and BIPOLAR, asymmetric min/max with a zero point per token for UINT), or all with
+   * `static_scale`; what is not finite counts as 0.  CODES8 are taken as they are, without the bits
+   * above `bits`. */
   apq_dtype input;
-  /* What `y` holds: I32 is the exact integer product with zero points applied and no scales;
-   * F16, BF16, F32 are  product * (scale_a[m] * scale_w[n]) + bias[n], each step rounded to float.
-   */
+  /* What `y` holds: I32 is the exact integer product with zero points applied and no scales.  F16,
+   * BF16, F32 are  product * (scale_a[m] * scale_w[n]) + bias[n], then the activation, then
+   * `combine`, each step rounded to float and the last to the type.  With weights in groups the
+   * first term is  (sum over groups g, in order, of product_g * scale_w[n][g]) * scale_a[m]. */
   apq_dtype output;
   const float *input_scale; /* device, [m], CODES8 only: scale of each token; NULL means 1.0 */
   /* device, [m], CODES8 and UINT only; NULL means the format's.  Each from 0 to 2^bits - 1: the
    * check against overflow relies on it, and cannot see device memory. */
   const int32_t *input_zero;
   const float *bias; /* device, [n]; NULL means none; not with I32 */
+  /* Not 0, for F16, BF16 and F32 inputs: the scale of every token, positive; with UINT
+   * `static_zero` is the zero point of all, 0 .. 2^bits - 1. */
+  float static_scale;
+  int32_t static_zero;
+  apq_activation activation; /* not with I32 */
+  apq_combine combine;       /* not with I32 */
+  /* Further products of the same x: it is quantized and packed once for all of them.  `more` is
+   * borrowed for the call, at most APQ_PRODUCTS_MAX - 1 of them. */
+  const apq_product_desc *more;
+  int more_count;
 } apq_plan_desc;
 
-/* OUT_OF_RANGE when k * max|w| * max|a| reaches 2^31, the bound past which int32 could wrap. */
+#define APQ_PRODUCTS_MAX 8
+
+/* OUT_OF_RANGE when k * max|w| * max|a| reaches 2^31, the bound past which int32 could wrap (with
+ * groups, k of a group).  BAD_SHAPE when weights of one plan differ in k, or in their groups.
+ * FOREIGN_POINTER when an array is not memory of the context's device. */
 APQ_API apq_status apq_plan_create(apq_context *context, const apq_plan_desc *desc, apq_plan **out,
                                    apq_error *error);
 APQ_API void apq_plan_destroy(apq_plan *plan);
@@ -395,25 +445,59 @@ APQ_API void apq_plan_destroy(apq_plan *plan);
  * threads run the plan. */
 APQ_API apq_status apq_plan_prepare(apq_plan *plan, const int *m, int count, apq_error *error);
 
-/* Bytes of workspace `apq_plan_run` needs for `m` tokens; m must have been prepared (else 0). */
+/* The same for every token count from `from` to `to`: counts up to 16 each have a choice of their
+ * own, above that eight choices a power of two serve those below them.  Counts that were or will be
+ * prepared by themselves keep their own. */
+APQ_API apq_status apq_plan_prepare_range(apq_plan *plan, int from, int to, apq_error *error);
+
+/* Bytes of workspace a run needs for `m` tokens; m must have been prepared (else 0).  Within a
+ * prepared range it does not fall as m grows. */
 APQ_API size_t apq_plan_workspace(const apq_plan *plan, int m);
 
-/* One product.
+/* The product of a plan that has one, without `combine`.
  *   x          device, [m][ldx] of the plan's input type; ldx in elements, 0 means k
  *   y          device, [m][ldy] of the plan's output type; ldy in elements, 0 means n
  *   workspace  device, 256-byte aligned, at least apq_plan_workspace(plan, m) bytes, not shared by
  *              calls that may overlap in time; NULL when that is 0
  *   stream     a CUstream / cudaStream_t, NULL the default one
  * Only launches: no allocation, lock, file access or synchronization, so it may be captured in a
- * CUDA graph and called from many threads.  NOT_PREPARED when m was not prepared. */
+ * CUDA graph and called from many threads.  Every failure comes before anything is launched, so a
+ * capture under way stays usable:
+ *   NULL_POINTER, MISALIGNED, FOREIGN_POINTER   name the argument
+ *   BAD_SHAPE             a row stride less than the columns
+ *   WORKSPACE_TOO_SMALL   says how much is needed
+ *   NOT_PREPARED          m was not prepared: to run it would mean to compile
+ *   CLOSED                the context was closed
+ * but for DEVICE, which the launch itself gives.  Pointers seen before are not looked up again. */
 APQ_API apq_status apq_plan_run(const apq_plan *plan, int m, const void *x, int64_t ldx, void *y,
                                 int64_t ldy, void *workspace, size_t workspace_bytes, void *stream,
                                 apq_error *error);
+
+/* Where one product of a plan goes.  `other`, with `combine`, is device memory of the output type,
+ * [m][ld_other] (0 means n); it may be y itself, with equal strides, or a y that an earlier product
+ * of the same plan writes. */
+typedef struct apq_output {
+  void *y;
+  int64_t ldy;
+  const void *other;
+  int64_t ld_other;
+} apq_output;
+
+/* All products of a plan, in the order of the plan: `weights`, then `more`.  `count` is their
+ * number.  Otherwise as apq_plan_run. */
+APQ_API apq_status apq_plan_run_all(const apq_plan *plan, int m, const void *x, int64_t ldx,
+                                    const apq_output *output, int count, void *workspace,
+                                    size_t workspace_bytes, void *stream, apq_error *error);
 
 /* Why this kernel: writes lines of "name: value" (problem, kernel, source of the choice: exact,
  * nearest, same arch or model, measured or modelled time) for `m` tokens, prepared or not; returns
  * the whole length, as apq_context_describe does. */
 APQ_API size_t apq_plan_explain(const apq_plan *plan, int m, char *text, size_t size);
+
+/* SHA-256, as 64 lower-case hexadecimal digits, of what the plan prepared: the device's arch, and
+ * for every token count the configs of its kernels and the hashes of their templates.  Equal
+ * fingerprints run equal kernels. */
+APQ_API apq_status apq_plan_fingerprint(const apq_plan *plan, char hash[65], apq_error *error);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,7 @@
 int main(void) {
   apq_context *context = NULL;
   apq_error error = APQ_ERROR_INIT;
-  const apq_context_options options = {"cuda", APQ_BINARY_DIR "/no-such.db"};
+  const apq_context_options options = {"cuda", APQ_BINARY_DIR "/no-such.db", NULL};
   apq_status status = apq_context_open(&options, &context, &error);
   if (status == APQ_NO_DEVICE) {
     printf("skipped: %s\n", error.message);

@@ -104,9 +104,14 @@ static apq_status launch_source(product *at, apq_error *error) {
     args.tickets = (unsigned *)(void *)((char *)args.partial + at->shape.workspace_bytes -
                                         at->shape.ticket_bytes);
   }
-  apq_status status = apq__product_launch(
-      at->device, kernel, &at->shape, &args, apq__config_int(&at->config, "p", 0),
-      apq__config_int(&at->config, "q", 0), apq__config_wants_bytes(&at->config), NULL, error);
+  apq_tensor_map map;
+  if (at->shape.is_tma)
+    check_ok(apq__weights_map(at->device, &at->shape, &args, apq__config_int(&at->config, "p", 0),
+                              &map, error),
+             error);
+  apq_status status = apq__product_launch(at->device, kernel, &at->shape, &args, &map,
+                                          apq__config_int(&at->config, "q", 0),
+                                          apq__config_wants_bytes(&at->config), NULL, error);
   ops->release(at->device, args.partial);
   ops->unload(at->device, module);
   apq__object_free(&object);

@@ -87,6 +87,43 @@ static void blocks_of_a_cluster_share_copies(void **state) {
   for (unsigned size = 1; size <= 8; size *= 2) check_cluster(size);
 }
 
+/* A block that has waited for all that others copy into it may exit before them. */
+static void waiting_for_copies_is_enough(void **state) {
+  (void)state;
+  static const char one_way[] =
+      "APQ_KERNEL(test, test_bulk_args, 32, 1) {\n"
+      "  int t = apq_thread();\n"
+      "  if (t == 0) apq_mbarrier_init(1024, 1), apq_mbarrier_publish();\n"
+      "  apq_cluster_sync();\n"
+      "  if (t == 0) apq_mbarrier_expect(1024, 1024);\n"
+      "  if (t == 0 && apq_cluster_rank() == 3)\n"
+      "    apq_tma_load_multicast(0, &args.map[0], 1024, 0, 0, 0, 15);\n"
+      "  apq_mbarrier_wait(1024, 0);\n"
+      "  apq_stg32((apq_u32 *)args.plain.p[1] + 32 * apq_block_x() + t, apq_lds32(4 * t));\n"
+      "}\n";
+  uint32_t in[8][32], out[4][32];
+  apq__object object;
+  for (int i = 0; i < 8 * 32; i++) in[i / 32][i % 32] = (uint32_t)i * 77;
+  test_compile("sm_90a", one_way, &object);
+  for (unsigned seed = 1; seed <= SEEDS; seed++) {
+    test_kernel test;
+    apq_error error = APQ_ERROR_INIT;
+    test_bulk_args args;
+    memset(&args, 0, sizeof args);
+    test_open(&test, "sm_90a", seed, &object);
+    test_use(&test, "test", 1032);
+    const apq__tensor_box box = {
+        test_upload(&test, in, sizeof in), 128, 8, 1, 128, 1024, 128, 8, 0};
+    check_ok(test.device->ops->tensor_map(test.device, &box, &args.map[0], &error), &error);
+    args.plain.p[1] = test_alloc(&test, sizeof out);
+    check_ok(test_launch_bulk(&test, 4, 4, 32, 1032, &args, &error), &error);
+    test_download(&test, out, args.plain.p[1], sizeof out);
+    for (int block = 0; block < 4; block++) assert_memory_equal(out[block], in[0], sizeof in[0]);
+    test_close(&test);
+  }
+  apq__object_free(&object);
+}
+
 static void impossible_clusters_are_refused(void **state) {
   (void)state;
   static const char empty[] = "APQ_KERNEL(test, test_args, 32, 1) {}\n";
@@ -130,6 +167,7 @@ static void impossible_clusters_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(blocks_of_a_cluster_share_copies),
+      cmocka_unit_test(waiting_for_copies_is_enough),
       cmocka_unit_test(impossible_clusters_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

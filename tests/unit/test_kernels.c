@@ -81,7 +81,8 @@ static void weights_streamed_and_unpacked_to_bytes(void **state) {
 /* Four SMs: one cluster of four, and several tiles a block. */
 static void warpgroups_multiply_bits(void **state) {
   (void)state;
-  /* Past 24 products of planes, eight registers each in the narrowest tile, a thread has no room. */
+  /* Past 24 products of planes, eight registers each in the narrowest tile, a thread has no room.
+   */
   assert_in_range(sweep_on(&sweep_kinds[6], "emu:sm_90a", 4, 1), 0, 18);
 }
 static void warpgroups_multiply_bits_plane_by_plane(void **state) {

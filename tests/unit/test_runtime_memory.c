@@ -21,7 +21,7 @@ typedef struct way {
 } way;
 
 static apq_status do_open(way *w, apq_error *error) {
-  const apq_context_options options = {"emu:sm_80", APQ_BINARY_DIR "/no-such.db"};
+  const apq_context_options options = {"emu:sm_80", APQ_BINARY_DIR "/no-such.db", NULL};
   return apq_context_open(&options, &w->context, error);
 }
 

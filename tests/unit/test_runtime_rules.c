@@ -68,7 +68,7 @@ static void bad_devices_are_refused(void **state) {
     assert_null(context);
     apq_error_clear(&error);
   }
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_context_open(NULL, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_context_open(NULL, NULL, error));
 }
 
 static void null_objects_are_refused(void **state) {
@@ -79,21 +79,21 @@ static void null_objects_are_refused(void **state) {
   apq_plan_desc plan = {0};
   apq_weights *w = NULL;
   apq_plan *p = NULL;
-  REFUSES(APQ_INVALID_ARGUMENT, "context", apq_device_alloc(NULL, 1, &memory, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_device_alloc(f->context, 1, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "context", apq_device_alloc(NULL, 1, &memory, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_device_alloc(f->context, 1, NULL, error));
   REFUSES(APQ_INVALID_ARGUMENT, "bytes", apq_device_alloc(f->context, 0, &memory, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "context", apq_copy_to_device(NULL, &byte, &byte, 1, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "to", apq_copy_to_device(f->context, NULL, &byte, 1, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "from", apq_copy_to_host(f->context, &byte, NULL, 1, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "context", apq_synchronize(NULL, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "context", apq_weights_create(NULL, &weights, &w, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "desc", apq_weights_create(f->context, NULL, &w, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_weights_create(f->context, &weights, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "context", apq_plan_create(NULL, &plan, &p, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "desc", apq_plan_create(f->context, NULL, &p, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "weights", apq_plan_create(f->context, &plan, &p, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "plan", apq_plan_prepare(NULL, NULL, 0, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "plan",
+  REFUSES(APQ_NULL_POINTER, "context", apq_copy_to_device(NULL, &byte, &byte, 1, error));
+  REFUSES(APQ_NULL_POINTER, "to", apq_copy_to_device(f->context, NULL, &byte, 1, error));
+  REFUSES(APQ_NULL_POINTER, "from", apq_copy_to_host(f->context, &byte, NULL, 1, error));
+  REFUSES(APQ_NULL_POINTER, "context", apq_synchronize(NULL, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "context", apq_weights_create(NULL, &weights, &w, error));
+  REFUSES(APQ_NULL_POINTER, "desc", apq_weights_create(f->context, NULL, &w, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_weights_create(f->context, &weights, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "context", apq_plan_create(NULL, &plan, &p, error));
+  REFUSES(APQ_NULL_POINTER, "desc", apq_plan_create(f->context, NULL, &p, error));
+  REFUSES(APQ_NULL_POINTER, "weights", apq_plan_create(f->context, &plan, &p, error));
+  REFUSES(APQ_NULL_POINTER, "plan", apq_plan_prepare(NULL, NULL, 0, error));
+  REFUSES(APQ_NULL_POINTER, "plan",
           apq_plan_run(NULL, 1, &byte, 0, &byte, 0, NULL, 0, NULL, error));
   /* What has no status does nothing. */
   apq_context_close(NULL);
@@ -162,16 +162,26 @@ static void bad_plans_are_refused_by_field(void **state) {
     const char *field;
     apq_plan_desc desc;
   } rows[] = {
-      {"bits=0", {w, 0, U, C, F, NULL, NULL, NULL}},
-      {"bits=9", {w, 9, U, C, F, NULL, NULL, NULL}},
-      {"format=-1", {w, 2, (apq_format)-1, C, F, NULL, NULL, NULL}},
-      {"input=i32", {w, 2, U, I, F, NULL, NULL, NULL}},
-      {"output=codes8", {w, 2, U, C, C, NULL, NULL, NULL}},
-      {"input_scale", {w, 2, U, F, F, scale, NULL, NULL}},
-      {"input_zero", {w, 2, U, F, F, NULL, zero, NULL}},
-      {"input_zero", {w, 2, S, C, F, NULL, zero, NULL}},
-      {"bias", {w, 2, U, C, I, NULL, NULL, scale}},
-      {"bias: not aligned", {w, 2, U, C, F, NULL, NULL, odd}},
+      {"bits=0", {w, 0, U, C, F, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0}},
+      {"bits=9", {w, 9, U, C, F, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0}},
+      {"format=-1", {w, 2, (apq_format)-1, C, F, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0}},
+      {"input=i32", {w, 2, U, I, F, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0}},
+      {"output=codes8", {w, 2, U, C, C, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0}},
+      {"input_scale", {w, 2, U, F, F, scale, NULL, NULL, 0, 0, 0, 0, NULL, 0}},
+      {"input_zero", {w, 2, U, F, F, NULL, zero, NULL, 0, 0, 0, 0, NULL, 0}},
+      {"input_zero", {w, 2, S, C, F, NULL, zero, NULL, 0, 0, 0, 0, NULL, 0}},
+      {"bias", {w, 2, U, C, I, NULL, NULL, scale, 0, 0, 0, 0, NULL, 0}},
+      {"static_scale", {w, 2, U, C, F, NULL, NULL, NULL, 1, 0, 0, 0, NULL, 0}},
+      {"static_scale=-1", {w, 2, U, F, F, NULL, NULL, NULL, -1, 0, 0, 0, NULL, 0}},
+      {"static_scale=0", {w, 2, U, F, F, NULL, NULL, NULL, 0, 1, 0, 0, NULL, 0}},
+      {"finite inverse", {w, 2, U, F, F, NULL, NULL, NULL, 1e-40f, 0, 0, 0, NULL, 0}},
+      {"static_zero=4", {w, 2, U, F, F, NULL, NULL, NULL, 1, 4, 0, 0, NULL, 0}},
+      {"static_zero", {w, 2, S, F, F, NULL, NULL, NULL, 1, 1, 0, 0, NULL, 0}},
+      {"activation=9", {w, 2, U, C, F, NULL, NULL, NULL, 0, 0, (apq_activation)9, 0, NULL, 0}},
+      {"activation", {w, 2, U, C, I, NULL, NULL, NULL, 0, 0, APQ_ACTIVATION_SILU, 0, NULL, 0}},
+      {"combine=-1", {w, 2, U, C, F, NULL, NULL, NULL, 0, 0, 0, (apq_combine)-1, NULL, 0}},
+      {"combine", {w, 2, U, C, I, NULL, NULL, NULL, 0, 0, 0, APQ_COMBINE_ADD, NULL, 0}},
+      {"more_count=8", {w, 2, U, C, F, NULL, NULL, NULL, 0, 0, 0, 0, NULL, APQ_PRODUCTS_MAX}},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     apq_plan *plan = f->run.plan;
@@ -179,6 +189,18 @@ static void bad_plans_are_refused_by_field(void **state) {
             apq_plan_create(f->context, &rows[i].desc, &plan, error));
     assert_null(plan);
   }
+  apq_plan *none = NULL;
+  apq_plan_desc bad = {.weights = w, .bits = 2, .input = C, .output = F, .bias = odd};
+  REFUSES(APQ_MISALIGNED, "bias: not aligned", apq_plan_create(f->context, &bad, &none, error));
+  bad.bias = (const float *)(const void *)&bad;
+  REFUSES(APQ_FOREIGN_POINTER, "bias: ", apq_plan_create(f->context, &bad, &none, error));
+  bad.bias = NULL;
+  bad.more_count = 1;
+  REFUSES(APQ_NULL_POINTER, "more", apq_plan_create(f->context, &bad, &none, error));
+  const apq_product_desc more = {.weights = w, .combine = (apq_combine)7};
+  bad.more = &more;
+  REFUSES(APQ_INVALID_ARGUMENT, "more[0].combine=7",
+          apq_plan_create(f->context, &bad, &none, error));
   apq_context *other = open_device("emu:sm_80", APQ_BINARY_DIR "/no-such.db");
   const apq_plan_desc desc = {.weights = w, .bits = 2, .input = C, .output = F};
   apq_plan *plan = NULL;
@@ -235,7 +257,7 @@ static void bad_sizes_are_not_prepared(void **state) {
   REFUSES(APQ_INVALID_ARGUMENT, "m[1]=0", apq_plan_prepare(f->run.plan, bad, 2, error));
   REFUSES(APQ_INVALID_ARGUMENT, "m[0]=-3", apq_plan_prepare(f->run.plan, &negative, 1, error));
   REFUSES(APQ_INVALID_ARGUMENT, "count=-1", apq_plan_prepare(f->run.plan, bad, -1, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "m", apq_plan_prepare(f->run.plan, NULL, 1, error));
+  REFUSES(APQ_NULL_POINTER, "m", apq_plan_prepare(f->run.plan, NULL, 1, error));
   assert_int_equal(apq_plan_workspace(f->run.plan, 4), 0);
   CHECK(apq_plan_prepare(f->run.plan, NULL, 0, error));
 }
@@ -251,22 +273,32 @@ static void bad_runs_launch_nothing(void **state) {
           apq_plan_run(r->plan, m + 1, r->x, 0, r->y, 0, r->workspace, bytes, NULL, error));
   REFUSES(APQ_INVALID_ARGUMENT, "m=0",
           apq_plan_run(r->plan, 0, r->x, 0, r->y, 0, r->workspace, bytes, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "x is NULL",
+  REFUSES(APQ_NULL_POINTER, "x is NULL",
           apq_plan_run(r->plan, m, NULL, 0, r->y, 0, r->workspace, bytes, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "y is NULL",
+  REFUSES(APQ_NULL_POINTER, "y is NULL",
           apq_plan_run(r->plan, m, r->x, 0, NULL, 0, r->workspace, bytes, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "ldx=149",
+  REFUSES(APQ_BAD_SHAPE, "ldx=149",
           apq_plan_run(r->plan, m, r->x, k - 1, r->y, 0, r->workspace, bytes, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "ldy=19",
+  REFUSES(APQ_BAD_SHAPE, "ldy=19",
           apq_plan_run(r->plan, m, r->x, 0, r->y, n - 1, r->workspace, bytes, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "y: not aligned",
+  REFUSES(APQ_MISALIGNED, "y: not aligned",
           apq_plan_run(r->plan, m, r->x, 0, odd, 0, r->workspace, bytes, NULL, error));
   REFUSES(APQ_WORKSPACE_TOO_SMALL, "workspace_bytes",
           apq_plan_run(r->plan, m, r->x, 0, r->y, 0, r->workspace, bytes - 1, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "workspace is NULL",
+  REFUSES(APQ_NULL_POINTER, "workspace is NULL",
           apq_plan_run(r->plan, m, r->x, 0, r->y, 0, NULL, bytes, NULL, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "workspace: not aligned",
+  REFUSES(APQ_MISALIGNED, "workspace: not aligned",
           apq_plan_run(r->plan, m, r->x, 0, r->y, 0, shifted, bytes, NULL, error));
+  float host[4];
+  REFUSES(APQ_FOREIGN_POINTER,
+          "x: ", apq_plan_run(r->plan, m, host, 0, r->y, 0, r->workspace, bytes, NULL, error));
+  REFUSES(APQ_FOREIGN_POINTER,
+          "y: ", apq_plan_run(r->plan, m, r->x, 0, host, 0, r->workspace, bytes, NULL, error));
+  const apq_output output = {.y = r->y};
+  REFUSES(APQ_BAD_SHAPE, "count=2",
+          apq_plan_run_all(r->plan, m, r->x, 0, &output, 2, r->workspace, bytes, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "output",
+          apq_plan_run_all(r->plan, m, r->x, 0, NULL, 1, r->workspace, bytes, NULL, error));
   CHECK(apq_synchronize(f->context, NULL, error));
   uint8_t *got = apq__alloc(f->data.y_bytes);
   CHECK(apq_copy_to_host(f->context, got, r->y, f->data.y_bytes, error));
@@ -282,6 +314,14 @@ static void a_captured_run_is_replayed(void **state) {
   poison_result(&f->run, &f->data);
   CHECK(device->ops->stream_create(device, &stream, error));
   CHECK(device->ops->capture_begin(device, stream, error));
+  assert_true(device->ops->is_capturing(device, stream));
+  /* What would need compiling, or is wrong, leaves the capture as it is. */
+  const product_run *r = &f->run;
+  REFUSES(APQ_NOT_PREPARED, "m=1000",
+          apq_plan_run(r->plan, 1000, r->x, 0, r->y, 0, r->workspace, r->workspace_bytes, stream,
+                       error));
+  REFUSES(APQ_WORKSPACE_TOO_SMALL, "needs",
+          apq_plan_run(r->plan, usual.m, r->x, 0, r->y, 0, r->workspace, 1, stream, error));
   assert_true(device->ops->is_capturing(device, stream));
   CHECK(run_once(&f->run, &f->data, stream, error));
   CHECK(device->ops->capture_end(device, stream, &graph, error));

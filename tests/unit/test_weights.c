@@ -353,10 +353,10 @@ static void bad_groups_of_scales_are_named(void **state) {
   float values[200];
   apq_weights_info info;
   REFUSES(APQ_INVALID_ARGUMENT, "ld=99", apq_weights_dequantize(weights, values, 99, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "values", apq_weights_dequantize(weights, NULL, 0, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "weights", apq_weights_dequantize(NULL, values, 0, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "weights", apq_weights_get_info(NULL, &info, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_weights_get_info(weights, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "values", apq_weights_dequantize(weights, NULL, 0, error));
+  REFUSES(APQ_NULL_POINTER, "weights", apq_weights_dequantize(NULL, values, 0, error));
+  REFUSES(APQ_NULL_POINTER, "weights", apq_weights_get_info(NULL, &info, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_weights_get_info(weights, NULL, error));
   apq_weights_destroy(weights);
 }
 

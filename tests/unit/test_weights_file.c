@@ -458,24 +458,24 @@ static void misuse_is_named(void **state) {
   two[1] = (apq_named_weights){"w", weights};
   REFUSES(APQ_INVALID_ARGUMENT, "two are named 'w'", apq_weights_save(path, two, 2, error));
   two[1] = (apq_named_weights){NULL, weights};
-  REFUSES(APQ_INVALID_ARGUMENT, "matrices[1].name is NULL", apq_weights_save(path, two, 2, error));
+  REFUSES(APQ_NULL_POINTER, "matrices[1].name is NULL", apq_weights_save(path, two, 2, error));
   two[1] = (apq_named_weights){"x", NULL};
-  REFUSES(APQ_INVALID_ARGUMENT, "matrices[1].weights is NULL",
+  REFUSES(APQ_NULL_POINTER, "matrices[1].weights is NULL",
           apq_weights_save(path, two, 2, error));
   REFUSES(APQ_INVALID_ARGUMENT, "count=0", apq_weights_save(path, two, 0, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "matrices", apq_weights_save(path, NULL, 1, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "path", apq_weights_save(NULL, two, 1, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "path", apq_weights_file_open(NULL, &file, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_weights_file_open(path, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "matrices", apq_weights_save(path, NULL, 1, error));
+  REFUSES(APQ_NULL_POINTER, "path", apq_weights_save(NULL, two, 1, error));
+  REFUSES(APQ_NULL_POINTER, "path", apq_weights_file_open(NULL, &file, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_weights_file_open(path, NULL, error));
   REFUSES(APQ_NOT_FOUND, "/no/such/file", apq_weights_file_open("/no/such/file", &file, error));
   REFUSES(APQ_IO, APQ_BINARY_DIR, apq_weights_file_open(APQ_BINARY_DIR, &file, error));
   REFUSES(APQ_IO, "/dev/null", apq_weights_file_open("/dev/null", &file, error));
   assert_null(file);
   file = open_file();
-  REFUSES(APQ_INVALID_ARGUMENT, "file", apq_weights_file_load(NULL, "w", *state, &out, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "name", apq_weights_file_load(file, NULL, *state, &out, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "context", apq_weights_file_load(file, "w", NULL, &out, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_weights_file_load(file, "w", *state, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "file", apq_weights_file_load(NULL, "w", *state, &out, error));
+  REFUSES(APQ_NULL_POINTER, "name", apq_weights_file_load(file, NULL, *state, &out, error));
+  REFUSES(APQ_NULL_POINTER, "context", apq_weights_file_load(file, "w", NULL, &out, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_weights_file_load(file, "w", *state, NULL, error));
   REFUSES(APQ_NOT_FOUND, "no matrix 'v'", apq_weights_file_load(file, "v", *state, &out, error));
   apq_weights_file_close(file);
   apq_weights_file_close(NULL);

@@ -244,10 +244,10 @@ static void bad_fields_are_named(void **state) {
   }
   apq_checkpoint_desc desc = good;
   desc.qweight = NULL;
-  REFUSES(APQ_INVALID_ARGUMENT, "qweight", apq_weights_import(*state, &desc, &weights, error));
+  REFUSES(APQ_NULL_POINTER, "qweight", apq_weights_import(*state, &desc, &weights, error));
   desc = good;
   desc.scales = NULL;
-  REFUSES(APQ_INVALID_ARGUMENT, "scales", apq_weights_import(*state, &desc, &weights, error));
+  REFUSES(APQ_NULL_POINTER, "scales", apq_weights_import(*state, &desc, &weights, error));
   l.scales[3] = 0x7c00;
   REFUSES(APQ_INVALID_ARGUMENT, "scale[3][0]=inf",
           apq_weights_import(*state, &good, &weights, error));
@@ -261,9 +261,9 @@ static void bad_fields_are_named(void **state) {
       REFUSES(APQ_UNSUPPORTED, "AWQ defines no packed layout",
               apq_weights_import(*state, &desc, &weights, error));
   }
-  REFUSES(APQ_INVALID_ARGUMENT, "context", apq_weights_import(NULL, &good, &weights, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "desc", apq_weights_import(*state, NULL, &weights, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_weights_import(*state, &good, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "context", apq_weights_import(NULL, &good, &weights, error));
+  REFUSES(APQ_NULL_POINTER, "desc", apq_weights_import(*state, NULL, &weights, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_weights_import(*state, &good, NULL, error));
   free_layer(&l);
 }
 

@@ -229,12 +229,12 @@ static void what_cannot_be_converted_is_refused(void **state) {
   REFUSES(APQ_UNSUPPORTED, "9 bits", apq_weights_convert(eight, APQ_FORMAT_INT, &out, error));
   REFUSES(APQ_UNSUPPORTED, "zero points", apq_weights_convert(part, APQ_FORMAT_INT, &out, error));
   REFUSES(APQ_INVALID_ARGUMENT, "format=5", apq_weights_convert(codes, (apq_format)5, &out, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "weights", apq_weights_convert(NULL, APQ_FORMAT_INT, &out, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_weights_convert(codes, APQ_FORMAT_INT, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "weights", apq_weights_convert(NULL, APQ_FORMAT_INT, &out, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_weights_convert(codes, APQ_FORMAT_INT, NULL, error));
   REFUSES(APQ_INVALID_ARGUMENT, "bits=3", apq_weights_view(codes, 3, &out, error));
   REFUSES(APQ_INVALID_ARGUMENT, "bits=0", apq_weights_view(codes, 0, &out, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "parent", apq_weights_view(NULL, 1, &out, error));
-  REFUSES(APQ_INVALID_ARGUMENT, "out", apq_weights_view(codes, 1, NULL, error));
+  REFUSES(APQ_NULL_POINTER, "parent", apq_weights_view(NULL, 1, &out, error));
+  REFUSES(APQ_NULL_POINTER, "out", apq_weights_view(codes, 1, NULL, error));
   assert_null(out);
   apq_weights_destroy(integers);
   apq_weights_destroy(codes);
