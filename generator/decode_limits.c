@@ -69,6 +69,7 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {problem && d.is_keep && problem->k > d.load_k,
        "operand=keep needs one load to hold all of k"},
       {problem && apq__ceil_div(problem->m, d.tile_m) > GRID_MAX, "more tiles than a grid has"},
+      {problem && problem->group, "no scales of groups"},
       {problem && (problem->p != d.p || problem->q != d.q), "the problem has other bits"},
       {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
        "the problem has another output type"},
@@ -106,7 +107,7 @@ static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
 double apq__decode_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target, const apq__shape *shape) {
   apq__decode_knobs d = apq__decode_read(config);
-  double launch = d.is_pdl ? 1.0e-6 : 1.4e-6;
+  double launch = d.is_pdl ? 1.8e-6 : 2.2e-6;
   const double latency = 0.9e-6; /* first load to last result of a block that is alone */
   double passes = shape->grid[1];
   double tiles = apq__ceil_div(problem->n, d.rows);

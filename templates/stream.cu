@@ -29,7 +29,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, 4) {
       if (at < chunks) v[d] = apq_ldg128_stream((const apq_u8 *)args.w + 16 * at);
     }
 #if PDL
-    apq_grid_wait();
+    if (args.m > 0) apq_grid_wait(); /* a branch: else the compiler moves it before the loads */
 #endif
     APQ_UNROLL
     for (int d = 0; d < DEPTH; d++) sum ^= v[d].x ^ v[d].y ^ v[d].z ^ v[d].w;
