@@ -7,6 +7,14 @@
  * dispatch falls back on when nothing was tuned.  The knobs that are not named are the template's
  * defaults. */
 static const char *const product_configs[] = {
+    "family=decode,tile_m=1,warps_k=8",
+    "family=decode,tile_m=1,warps_k=4,min_blocks=4",
+    "family=decode,tile_m=2,warps_k=8,schedule=horner",
+    "family=decode,tile_m=4,warps_k=8,schedule=horner",
+    "family=decode,core=u8,operand=shared,tile_m=1,warps_k=8",
+    "family=decode,core=u8,operand=shared,tile_m=8,warps_k=8",
+    "family=decode,core=u8,operand=shared,tile_m=16,warps_k=8,warps_n=2",
+    "family=decode,core=u8,operand=shared,tile_m=32,warps_k=4,warps_n=2",
     "family=bmma,swap=1,schedule=horner,tile_m=8,tile_n=64,warps_m=1,warps_n=4,tile_k=1024,layout="
     "xor,stages=4,store=staged",
     "family=bmma,swap=1,schedule=horner,tile_m=32,tile_n=64,warps_m=1,warps_n=4,tile_k=1024,layout="
@@ -45,6 +53,8 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
       return status;
     if ((status = apq__config_complete(&config, error))) return status;
     if (apq__config_limits(&config, problem, target, &shape, NULL)) continue;
+    /* decode reads the weights again for each tile of tokens. */
+    if (apq__config_is(&config, "family", "decode") && problem->m > shape.tile_m) continue;
     double seconds = apq__config_cost(&config, problem, target);
     if (best > 0 && seconds >= best) continue;
     best = seconds;

@@ -136,6 +136,12 @@ APQ_FUNCTION int apq_piece_at(int row, int piece) {
 }
 
 #if OUT_BYTES == 2
+APQ_FUNCTION void apq_round_pairs(const apq_u32 result[8], apq_u32 pair[4]) {
+  APQ_UNROLL
+  for (int e = 0; e < 4; e++)
+    pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
+}
+
 /* Puts a lane's pairs of a chunk into the buffer, 16 columns at a time. */
 APQ_FUNCTION void apq_stage_chunk(int buffer, const apq_u32 pair[Y_CHUNK / 4]) {
   /* Matrix j of the four: rows 8 * (j % 2), columns 8 * (j / 2) of the 16 x 16 results. */
@@ -329,32 +335,20 @@ APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *wo
         int m, n;
         if (apq_result_at(args, lane, work, x, y, e, &m, &n)) apq_store_one(args, m, n, result[e]);
       }
+#elif OVERLAP
+      apq_round_pairs(result, pending->pair[block] + y / 4);
 #else
       int chunk = block * CHUNKS + y / Y_CHUNK, i = y % Y_CHUNK / 16;
 #if OUT_BYTES == 2
-#if OVERLAP
-      apq_u32 *pair = pending->pair[block] + y / 4;
-#else
-      apq_u32 *pair = pairs + 4 * i;
-#endif
-      APQ_UNROLL
-      for (int e = 0; e < 4; e++)
-        pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
+      apq_round_pairs(result, pairs + 4 * i);
+      if (i == Y_CHUNK / 16 - 1) apq_stage_chunk(BUFFER_AT(warpgroup, chunk), pairs);
 #else
       apq_stage_results(lane, BUFFER_AT(warpgroup, chunk), i, result);
 #endif
-#if !OVERLAP
-      if (y % Y_CHUNK + 16 == Y_CHUNK) {
-        int first = y - y % Y_CHUNK;
-#if OUT_BYTES == 2
-        apq_stage_chunk(BUFFER_AT(warpgroup, chunk), pairs);
-#endif
+      int first = y - y % Y_CHUNK;
+      if (i == Y_CHUNK / 16 - 1)
         apq_pass_buffer(args, chunk, work->m0 + TILE_AT_M(x, first), work->n0 + TILE_AT_N(x, first),
                         is_fast);
-      }
-#else
-      (void)chunk;
-#endif
 #endif
     }
   }

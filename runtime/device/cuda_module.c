@@ -264,10 +264,9 @@ apq_status apq__cuda_tensor_map(apq__device *device, const apq__tensor_box *box,
   const cuuint64_t strides[2] = {box->row_pitch, box->plane_pitch};
   const cuuint32_t extents[3] = {(cuuint32_t)box->box_bytes, (cuuint32_t)box->box_rows, 1};
   const cuuint32_t steps[3] = {1, 1, 1};
-  /* The encoder works on the host alone and wants no context. */
-  const apq__cuda_driver *driver = apq__cuda_of(device)->driver;
-  apq_status status = APQ__CUDA_CALL(
-      driver, error, TensorMapEncodeTiled, (CUtensorMap *)out, CU_TENSOR_MAP_DATA_TYPE_UINT8, 3,
+  /* The encoder works on the host alone, and yet wants a context. */
+  apq_status status = APQ__CUDA_RUN(
+      device, error, TensorMapEncodeTiled, (CUtensorMap *)out, CU_TENSOR_MAP_DATA_TYPE_UINT8, 3,
       (void *)(uintptr_t)box->base, sizes, strides, extents, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
       swizzles[i].swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status)

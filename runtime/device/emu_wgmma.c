@@ -414,6 +414,7 @@ static void drop_products(apq__emu_group_products *all) {
       apq__free(old);
     }
   }
+  if (!gone) return;
   all->first += gone;
   all->count -= gone;
   memmove(all->list, all->list + gone, (size_t)all->count * sizeof(void *));
@@ -454,6 +455,7 @@ static void finish_wait(apq__emu *emu, apq__emu_warp *warp, apq__emu_group_produ
     if (--at->to->pending == 0) give_sums(emu, own->awaited_line, warp, at->to);
     apq__emu_drop(&emu->order, (apq__emu_known *)(uintptr_t)at->view.known);
   }
+  if (!done) return;
   own->first += done;
   own->count -= done;
   memmove(own->list, own->list + done, (size_t)own->count * sizeof *own->list);

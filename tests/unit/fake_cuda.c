@@ -259,25 +259,87 @@ EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *functi
   return enter_with("cuOccupancyMaxActiveBlocksPerMultiprocessor", function);
 }
 
-EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
-                          unsigned block_x, unsigned block_y, unsigned block_z, unsigned smem_bytes,
-                          void *stream, void **params, void **extra) {
-  int result = enter_with("cuLaunchKernel", function);
-  if (!result) result = enter_with("cuLaunchKernel", stream);
-  if (result) return result;
-  if (params || !grid_x || block_y != 1 || block_z != 1) return FAKE_ERROR_INVALID_VALUE;
-  const void *args = NULL;
-  for (int i = 0; extra[i]; i += 2) {
-    if (extra[i] == (void *)1) args = extra[i + 1];
-    if (extra[i] == (void *)2) state.args_size = *(const size_t *)extra[i + 1];
-  }
-  if (!args || state.args_size > sizeof state.args) return FAKE_ERROR_INVALID_VALUE;
-  memcpy(state.args, args, state.args_size);
-  state.grid[0] = grid_x, state.grid[1] = grid_y, state.grid[2] = grid_z;
-  state.threads = block_x;
+/* The backend gives one argument; the driver knows its size from the kernel, the fake one takes all
+ * kernels' to be an int. */
+static int take_launch(const unsigned grid[3], const unsigned block[3], unsigned smem_bytes,
+                       void **params, void **extra) {
+  if (!params || extra || !grid[0] || block[1] != 1 || block[2] != 1)
+    return FAKE_ERROR_INVALID_VALUE;
+  state.args_size = sizeof(int);
+  memcpy(state.args, params[0], state.args_size);
+  memcpy(state.grid, grid, sizeof state.grid);
+  state.threads = block[0];
   state.smem_bytes = smem_bytes;
   state.launches++;
   return 0;
+}
+
+EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                          unsigned block_x, unsigned block_y, unsigned block_z, unsigned smem_bytes,
+                          void *stream, void **params, void **extra) {
+  const unsigned grid[] = {grid_x, grid_y, grid_z}, block[] = {block_x, block_y, block_z};
+  int result = enter_with("cuLaunchKernel", function);
+  if (!result) result = enter_with("cuLaunchKernel", stream);
+  if (!result) result = take_launch(grid, block, smem_bytes, params, extra);
+  if (!result) state.cluster = 0, state.dependent = 0;
+  return result;
+}
+
+/* CUlaunchConfig and CUlaunchAttribute. */
+typedef struct fake_attribute {
+  int id;
+  char pad[4];
+  union {
+    unsigned cluster[3];
+    int allowed;
+    char bytes[64];
+  } value;
+} fake_attribute;
+typedef struct fake_config {
+  unsigned grid[3], block[3], smem_bytes;
+  void *stream;
+  const fake_attribute *attribute;
+  unsigned count;
+} fake_config;
+
+EXPORT int cuLaunchKernelEx(const fake_config *config, void *function, void **params,
+                            void **extra) {
+  int result = enter_with("cuLaunchKernelEx", function);
+  if (!result) result = enter_with("cuLaunchKernelEx", config->stream);
+  if (!result) result = take_launch(config->grid, config->block, config->smem_bytes, params, extra);
+  if (result) return result;
+  state.cluster = 0, state.dependent = 0;
+  for (unsigned i = 0; i < config->count; i++) {
+    const fake_attribute *attribute = &config->attribute[i];
+    if (attribute->id == 4) state.cluster = attribute->value.cluster[0];
+    if (attribute->id == 6) state.dependent = attribute->value.allowed;
+  }
+  return 0;
+}
+
+EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base,
+                                  const uint64_t *sizes, const uint64_t *strides,
+                                  const unsigned *box, const unsigned *steps, int interleave,
+                                  int swizzle, int promotion, int fill) {
+  (void)promotion;
+  if ((uintptr_t)map % 64 || (uintptr_t)base % 16 || type != 0 || rank != 3 || interleave || fill)
+    return FAKE_ERROR_INVALID_VALUE;
+  for (int i = 0; i < 3; i++)
+    if (!sizes[i] || !box[i] || box[i] > 256 || steps[i] != 1) return FAKE_ERROR_INVALID_VALUE;
+  if (strides[0] % 16 || strides[1] % 16) return FAKE_ERROR_INVALID_VALUE;
+  const uint64_t words[] = {(uint64_t)(uintptr_t)base,
+                            sizes[0],
+                            sizes[1],
+                            sizes[2],
+                            strides[0],
+                            strides[1],
+                            box[0],
+                            box[1],
+                            box[2],
+                            (uint64_t)swizzle};
+  int result = enter("cuTensorMapEncodeTiled");
+  if (!result) memcpy(map, words, sizeof words);
+  return result;
 }
 
 EXPORT int cuStreamCreate(void **stream, unsigned flags) {

@@ -30,6 +30,8 @@ typedef struct fake_cuda {
   int max_dynamic_smem, carveout; /* last cuFuncSetAttribute */
   int launches, graph_launches;
   unsigned grid[3], threads, smem_bytes; /* of the last launch */
+  unsigned cluster;
+  int dependent;
   char args[64];
   size_t args_size;
 } fake_cuda;

@@ -34,7 +34,9 @@ APQ_FUNCTION apq_u32 words_shared(const words_args *args) {
 APQ_FUNCTION apq_u32 words_global(const words_args *args) {
   const apq_u8 *from = (const apq_u8 *)args->from + 16 * apq_block_x();
   apq_u32x4 chunk = apq_ldg128(from);
-  apq_u32 sum = chunk.x ^ apq_ldg32(from + 4) ^ apq_ldg16(from + 2) ^ apq_ldg8(from + 1);
+  apq_u32 sum = chunk.x ^ apq_ldg32(from + 4) ^ apq_ldg16(from + 2) ^ apq_ldg16_volatile(from + 6) ^
+                apq_ldg128_volatile(from + 16).y ^
+                apq_ldg8(from + 1);
   sum ^= apq_float_bits(apq_ldg_f32((const float *)from));
   apq_u8 *to = (apq_u8 *)args->to + 16 * apq_block_y();
   apq_stg128(to, chunk);

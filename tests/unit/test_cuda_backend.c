@@ -304,6 +304,64 @@ static apq__kernel *known_kernel(apq__device *device, apq__module *module, size_
   return kernel;
 }
 
+static void a_launch_may_form_clusters_and_overlap_the_one_before(void **state) {
+  (void)state;
+  apq_error error = APQ_ERROR_INIT;
+  apq__device *device = open_device(0);
+  small_cubin cubin = make_cubin();
+  apq__module *module = NULL;
+  const int argument = 4711;
+  assert_ok(device->ops->load(device, &cubin, sizeof cubin, &module, &error), &error);
+  apq__launch launch = {.kernel = known_kernel(device, module, 0),
+                        .grid = {4, 1, 1},
+                        .threads = 128,
+                        .args = &argument,
+                        .args_size = sizeof argument,
+                        .cluster = 2,
+                        .dependent = 1};
+  device->target.cc = 90;
+  assert_ok(device->ops->launch(device, &launch, NULL, &error), &error);
+  assert_int_equal(fake->grid[0], 4);
+  assert_int_equal(fake->cluster, 2);
+  assert_int_equal(fake->dependent, 1);
+  launch.cluster = 1;
+  launch.dependent = 0;
+  assert_ok(device->ops->launch(device, &launch, NULL, &error), &error);
+  assert_int_equal(fake->cluster, 0);
+  device->target.cc = 89;
+  launch.cluster = 2;
+  assert_int_equal(device->ops->launch(device, &launch, NULL, &error), APQ_INFEASIBLE);
+  assert_non_null(strstr(error.message, "clusters"));
+  device->ops->unload(device, module);
+  device->ops->close(device);
+}
+
+static void a_tensor_map_says_what_a_box_is(void **state) {
+  (void)state;
+  apq_error error = APQ_ERROR_INIT;
+  apq__device *device = open_device(0);
+  apq_tensor_map map;
+  apq__tensor_box box = {.base = (const void *)4096,
+                         .row_bytes = 512,
+                         .rows = 100,
+                         .planes = 3,
+                         .row_pitch = 512,
+                         .plane_pitch = 51200,
+                         .box_bytes = 64,
+                         .box_rows = 128,
+                         .swizzle = 64};
+  device->target.cc = 90;
+  assert_ok(device->ops->tensor_map(device, &box, &map, &error), &error);
+  const unsigned long long words[] = {4096, 512, 100, 3, 512, 51200, 64, 128, 1, 2};
+  assert_memory_equal(map.word, words, sizeof words);
+  box.row_pitch = 500;
+  assert_int_equal(device->ops->tensor_map(device, &box, &map, &error), APQ_DEVICE);
+  assert_non_null(strstr(error.message, "pitch 500"));
+  device->target.cc = 80;
+  assert_int_equal(device->ops->tensor_map(device, &box, &map, &error), APQ_INFEASIBLE);
+  device->ops->close(device);
+}
+
 static void shared_memory_is_opted_in_to(void **state) {
   (void)state;
   apq_error error = APQ_ERROR_INIT;
@@ -539,6 +597,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(capabilities_map_to_archs),
       cmocka_unit_test(calls_leave_the_thread_s_contexts_alone),
       cmocka_unit_test(a_launch_passes_its_arguments),
+      cmocka_unit_test(a_launch_may_form_clusters_and_overlap_the_one_before),
+      cmocka_unit_test(a_tensor_map_says_what_a_box_is),
       cmocka_unit_test(shared_memory_is_opted_in_to),
       cmocka_unit_test(a_damaged_cubin_does_not_reach_the_driver),
       cmocka_unit_test(what_nvrtc_makes_is_a_whole_cubin),

@@ -1,5 +1,5 @@
-/* The real kernels with one barrier, commit, wait or fence taken out: the emulated device must
- * report it, unless it can be spared. */
+/* The real kernels with one barrier, arrival, commit, wait or fence taken out: the emulated device
+ * must report it, unless it can be spared. */
 #include "emu_kernel.h"
 
 #include "bitplane.h"
@@ -10,21 +10,39 @@
 
 enum { M = 33, N = 65, K = 2100 };
 
-static const char *const words[] = {"apq_syncthreads();", "apq_cp_async_commit();",
-                                    "apq_cp_async_wait(", "apq_threadfence();"};
+static const char *const words[] = {
+    "apq_syncthreads();",   "apq_cp_async_commit();",  "apq_cp_async_wait(",
+    "apq_threadfence();",   "apq_mbarrier_wait(FULL(", "apq_mbarrier_wait(FREE(",
+    "apq_mbarrier_expect(", "apq_release(FREE(",       "apq_wgmma_commit();",
+    "apq_wgmma_wait(",      "apq_wgmma_fence();",      "apq_named_barrier(",
+    "apq_cluster_sync();"};
 enum { WORDS = sizeof words / sizeof words[0] };
 
 /* How many of these words (in this order) must be reported when missing.  The others are in
  * functions that the config does not call, or can be spared: the wait that drains empty groups, a
  * barrier that makes two cases alike, the fence of a reading block. */
 static const struct {
-  const char *config;
+  const char *device, *config;
   int needed[WORDS];
 } rows[] = {
-    {"family=bmma,out=i32,p=2,q=2,stages=1", {2, 1, 1, 0}},
-    {"family=bmma,out=i32,p=2,q=1,stages=3,split_k=2,store=staged,layout=xor", {4, 1, 1, 1}},
-    {"family=bmma,out=i32,p=2,q=2,stages=2,store=staged,recombine=shared", {3, 1, 1, 0}},
-    {"family=imma,out=i32,p=3,q=4,stages=3,split_k=2,store=staged", {4, 1, 1, 1}},
+    {"emu:sm_80", "family=bmma,out=i32,p=2,q=2,stages=1", {2, 1, 1, 0}},
+    {"emu:sm_80",
+     "family=bmma,out=i32,p=2,q=1,stages=3,split_k=2,store=staged,layout=xor",
+     {4, 1, 1, 1}},
+    {"emu:sm_80",
+     "family=bmma,out=i32,p=2,q=2,stages=2,store=staged,recombine=shared",
+     {3, 1, 1, 0}},
+    {"emu:sm_80", "family=imma,out=i32,p=3,q=4,stages=3,split_k=2,store=staged", {4, 1, 1, 1}},
+    {"emu:sm_90a",
+     "family=bgmma,out=i32,p=2,q=2,tile_k=512,stages=2",
+     {1, 0, 0, 0, 1, 1, 1, 1, 1, 2, 1, 1, 0}},
+    {"emu:sm_90a",
+     "family=bgmma,out=i32,p=2,q=2,tile_k=256,stages=3,schedule=horner,roles=pingpong,tile_m=64,"
+     "cluster_n=2,split_k=2",
+     {0, 0, 0, 1, 1, 1, 1, 1, 1, 3, 1, 3, 2}},
+    {"emu:sm_90a",
+     "family=igmma,out=i32,p=3,q=4,tile_m=32,tile_k=256,stages=2",
+     {1, 0, 0, 0, 1, 1, 2, 1, 1, 2, 1, 1, 0}},
 };
 
 typedef struct product {
@@ -43,9 +61,9 @@ static void *zeros(apq__device *device, size_t size) {
   return memory;
 }
 
-static void open_product(product *at, const char *text) {
+static void open_product(product *at, const char *device, const char *text) {
   apq_error error = APQ_ERROR_INIT;
-  check_ok(apq__device_open("emu:sm_80", &at->device, &error), &error);
+  check_ok(apq__device_open(device, &at->device, &error), &error);
   check_ok(apq__config_parse(text, &at->config, &error), &error);
   check_ok(apq__config_complete(&at->config, &error), &error);
   int p = apq__config_int(&at->config, "p", 0), q = apq__config_int(&at->config, "q", 0);
@@ -94,8 +112,15 @@ static apq_status launch_source(product *at, const char *source, apq_error *erro
     args.tickets = (unsigned *)(void *)((char *)args.partial + at->shape.workspace_bytes -
                                         at->shape.ticket_bytes);
   }
-  apq_status status =
-      apq__kernel_launch(at->device, kernel, &at->shape, &args, sizeof args, NULL, error);
+  apq_tensor_map map = {0};
+  apq_status status = APQ_OK;
+  if (at->shape.is_tma)
+    status = apq__weights_map(at->device, &at->shape, &args, apq__config_int(&at->config, "p", 0),
+                              &map, error);
+  if (!status)
+    status = apq__product_launch(at->device, kernel, &at->shape, &args, &map,
+                                 apq__config_int(&at->config, "q", 0),
+                                 apq__config_wants_bytes(&at->config), NULL, error);
   ops->release(at->device, args.partial);
   ops->unload(at->device, module);
   apq__object_free(&object);
@@ -133,7 +158,7 @@ static void what_is_removed_is_missed(void **state) {
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     product at;
     apq_error error = APQ_ERROR_INIT;
-    open_product(&at, rows[i].config);
+    open_product(&at, rows[i].device, rows[i].config);
     check_ok(launch_source(&at, at.source, &error), &error);
     for (int w = 0; w < WORDS; w++) {
       int missed = count_missed(&at, words[w]);

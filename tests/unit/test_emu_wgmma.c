@@ -2,6 +2,7 @@
  * columns and every swizzle, with operands that tensor copies bring. */
 #include "emu_kernel.h"
 
+#include "failing_allocator.h"
 #include "host.h"
 
 enum { ROWS = 64, N_MAX = 256, K_BYTES = 512, LANES = 32 };
@@ -135,9 +136,71 @@ static void products_equal_a_plain_computation(void **state) {
   check_products("apq_wgmma_u8_registers", 256, 128, 1, 1);
 }
 
+/* Opens a device, makes a product, and the same again on the same device after a failure.  Returns
+ * the first status. */
+static apq_status make_one(const apq__object *object, size_t smem, apq_error *error) {
+  apq__device *device = NULL;
+  apq__module *module = NULL;
+  apq__kernel *kernel = NULL;
+  void *memory = NULL;
+  test_bulk_args args;
+  memset(&args, 0, sizeof args);
+  apq_status status = apq__device_open("emu:sm_90a", &device, error);
+  if (status != APQ_OK) return status;
+  const apq__device_ops *ops = device->ops;
+  status = ops->load(device, object->image, object->size, &module, error);
+  if (status == APQ_OK) status = ops->kernel(device, module, "test", smem, &kernel, NULL, error);
+  if (status == APQ_OK) status = ops->alloc(device, N_MAX * K_BYTES, &memory, error);
+  const apq__tensor_box box = {memory, K_BYTES, ROWS, 1, K_BYTES, sizeof a, 128, ROWS, 128};
+  if (status == APQ_OK) status = ops->tensor_map(device, &box, &args.map[0], error);
+  args.map[1] = args.map[0];
+  args.plain.p[0] = memory ? (uint8_t *)memory + sizeof a : NULL;
+  args.plain.i[0] = K_BYTES;
+  const apq__launch launch = {.kernel = kernel,
+                              .grid = {1, 1, 1},
+                              .threads = 160,
+                              .smem_bytes = (unsigned)smem,
+                              .args = &args,
+                              .args_size = sizeof args};
+  if (status == APQ_OK) {
+    status = ops->launch(device, &launch, NULL, error);
+    if (status != APQ_OK) assert_int_equal(ops->launch(device, &launch, NULL, NULL), APQ_OK);
+  }
+  apq__device_close(device);
+  return status;
+}
+
+static void no_memory_is_reported_and_survived(void **state) {
+  (void)state;
+  apq__object object;
+  size_t smem = (size_t)4 * ROWS * 128 + 32;
+  char *source = apq__format("#define N 64\n#define SWIZZLE 128\n#define REGISTERS 0\n"
+                             "#define WORD apq_wgmma_b1\n%s",
+                             body);
+  test_compile("sm_90a", source, &object);
+  apq__free(source);
+  apq_status status = APQ_OUT_OF_MEMORY;
+  long failed = 0;
+  for (long i = 1; status != APQ_OK; i++) {
+    apq_error error = APQ_ERROR_INIT;
+    failing_allocator count = {.fail_at = i};
+    assert_int_equal(failing_install(&count), APQ_OK);
+    status = make_one(&object, smem, &error);
+    assert_int_equal(apq_set_allocator(NULL), APQ_OK);
+    assert_int_equal(count.live, 0);
+    if (status == APQ_OK) break;
+    if (status != APQ_OUT_OF_MEMORY && !strstr(error.message, "no memory"))
+      fail_msg("allocation %ld: %s: %s", i, apq_status_name(status), error.message);
+    failed++;
+  }
+  assert_in_range(failed, 20, 2000);
+  apq__object_free(&object);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products_equal_a_plain_computation),
+      cmocka_unit_test(no_memory_is_reported_and_survived),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

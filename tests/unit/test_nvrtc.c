@@ -117,6 +117,14 @@ static const struct {
     {"family=bmma,p=3,q=5,schedule=horner,layout=xor,out=i32", "sm_80"},
     {"family=bmma,recombine=shared,store=staged,swap=1,split_k=2", "sm_90a"},
     {"family=imma,p=8,q=8,layout=padded,store=staged,out=bf16", "sm_90a"},
+    {"family=bgmma", "sm_90a"},
+    {"family=igmma", "sm_90a"},
+    {"family=bgmma,p=3,q=1,schedule=horner,tile_n=256,roles=pingpong,tile_m=64,cluster_m=2",
+     "sm_90a"},
+    {"family=bgmma,p=1,q=3,swap=1,tile_m=64,tile_n=128,overlap=1,split_k=2,out=bf16,post=1",
+     "sm_90a"},
+    {"family=igmma,p=7,q=5,tile_m=96,tile_k=256,out=i32,consumers=1,tile_n=64,cluster_n=2",
+     "sm_90a"},
     {"family=imma,p=2,stages=1,swap=1,split_k=4,store=staged,out=f32", "sm_120"},
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], ARCHS_MAX = 16, THREADS = 2 };
