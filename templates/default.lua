@@ -9,6 +9,6 @@ end
 
 return space {
   name = "default",
-  spaces = { "bmma", "imma", "bgmma", "igmma" },
+  spaces = { "decode", "bmma", "imma", "bgmma", "igmma" },
   problems = problems,
 }
