@@ -217,8 +217,9 @@ APQ_FUNCTION float apq_element(const apq_chunk *c, int i) {
  * leaves their sum, rounded with ties to even, in the low bits. */
 typedef struct apq_quantizer {
   float scale, inverse, least, most, magic;
-  int zero, is_odd; /* of values; of the offset of codes */
-  int is_clamped;   /* 0: every code is known to be in its range */
+  int zero;
+  int odd;     /* the rest of the offset */
+  int is_easy; /* no rest, and every code is known to be in its range */
 } apq_quantizer;
 
 /* Of values in [-low, high]. */
@@ -248,9 +249,9 @@ APQ_FUNCTION void apq_finish_quantizer(int format, int is_static, apq_quantizer 
   int offset = format == FORMAT_BIPOLAR ? 0 : z->zero;
   z->least = apq_int_to_float(-offset);
   z->most = apq_int_to_float(LEVELS - offset);
-  z->is_odd = offset & 1;
-  z->magic = apq_add(12582912.0f, apq_int_to_float(offset - z->is_odd));
-  z->is_clamped = is_static || format == FORMAT_UINT || (format == FORMAT_INT && BITS == 1);
+  z->odd = offset & 1;
+  z->magic = apq_add(12582912.0f, apq_int_to_float(offset - z->odd));
+  z->is_easy = !is_static && format != FORMAT_UINT && (format != FORMAT_INT || BITS > 1);
 }
 
 /* The codes of a chunk, in their low bytes. */
@@ -263,25 +264,28 @@ APQ_FUNCTION void apq_quantize_chunk(int format, const apq_quantizer *z, const a
     APQ_UNROLL
     for (int i = 0; i < 8; i++) t[i] = apq_mul(apq_add(t[i], (float)LEVELS), 0.5f);
   }
-  if (z->is_clamped) {
+  if (z->is_easy) {
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) t[i] = apq_min(apq_max(t[i], z->least), z->most);
+    for (int i = 0; i < 8; i++) code[i] = apq_float_bits(apq_add(t[i], z->magic));
+    return;
   }
   APQ_UNROLL
-  for (int i = 0; i < 8; i++) code[i] = apq_float_bits(apq_add(t[i], z->magic));
-  if (z->is_odd) {
-    APQ_UNROLL
-    for (int i = 0; i < 8; i++) code[i]++;
+  for (int i = 0; i < 8; i++) {
+    t[i] = apq_min(apq_max(t[i], z->least), z->most);
+    code[i] = apq_float_bits(apq_add(t[i], z->magic)) + (apq_u32)z->odd;
   }
 }
 #endif
 
 /* Eight codes as two words of bytes, zeros past k. */
-APQ_FUNCTION void apq_join_codes(const apq_u32 code[8], int left, apq_u32 word[2]) {
+APQ_FUNCTION void apq_join_codes(const apq_row *row, int chunk, const apq_u32 code[8],
+                                 apq_u32 word[2]) {
   APQ_UNROLL
   for (int i = 0; i < 2; i++)
     word[i] = apq_permute(apq_permute(code[4 * i], code[4 * i + 1], 0x0040),
                           apq_permute(code[4 * i + 2], code[4 * i + 3], 0x0040), 0x5410);
+  if (row->k % 256 == 0) return; /* no warp has a chunk past k */
+  int left = row->k - 8 * chunk;
   if (left >= 8) return;
   APQ_UNROLL
   for (int i = 0; i < 2; i++) {
@@ -359,7 +363,7 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
                                     const apq_quantizer *z, int chunk, apq_chunk *c) {
   apq_u32 code[8], word[2];
   apq_quantize_chunk(args->format, z, c, code);
-  apq_join_codes(code, row->k - 8 * chunk, word);
+  apq_join_codes(row, chunk, code, word);
 #endif
   int sum = apq_dp4a_u8(word[0], 0x01010101u, apq_dp4a_u8(word[1], 0x01010101u, 0));
   apq_store_chunk(row, chunk, word);

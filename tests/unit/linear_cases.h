@@ -37,7 +37,7 @@ static inline linear_data linear_make(const linear_case *c, uint64_t seed) {
   linear_data d = {.c = *c, .groups = 1, .ldx = c->k + 5, .ldy = c->n + 3, .ldo = c->n + 1};
   if (c->group) d.groups = (c->k + c->group - 1) / c->group;
   const int cells = c->n * d.groups;
-  d.w_codes = apq__alloc((size_t)(c->n * c->k));
+  d.w_codes = apq__alloc((size_t)c->n * (size_t)c->k);
   for (int i = 0; i < c->n * c->k; i++)
     d.w_codes[i] = (uint8_t)(apq__random(&seed) & ((1u << c->p) - 1));
   d.w_scale = random_floats(cells, &seed);
