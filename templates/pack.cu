@@ -386,6 +386,10 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
 #endif
 
 APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
+#if APQ_CC >= 90
+  /* A product that is launched as a dependent may begin to load weights. */
+  apq_grid_release();
+#endif
   int lane = apq_thread() % 32, warp = apq_thread() / 32;
   apq_row row;
   row.row = apq_block_x();
