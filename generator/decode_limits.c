@@ -103,7 +103,7 @@ static double at_most(double a, double b) {
 static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
 
 /* Bound by the weights' way from device memory, by what is in flight of them, by the activations'
- * way from L2, or by the products.  Constants are fitted to an H200 (docs/performance.md). */
+ * way from L2, or by the products.  Latencies are estimates, in line with docs/decode.md. */
 double apq__decode_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target, const apq__shape *shape) {
   apq__decode_knobs d = apq__decode_read(config);

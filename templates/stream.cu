@@ -34,6 +34,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, 4) {
     APQ_UNROLL
     for (int d = 0; d < DEPTH; d++) sum ^= v[d].x ^ v[d].y ^ v[d].z ^ v[d].w;
   }
+#if PDL
+  apq_grid_wait(); /* also of blocks that have nothing to read */
+#endif
   /* Hardly ever true, and only there so that the loads are waited for. */
   if (sum == 0x9e3779b9u) apq_stg32(args.y, sum);
 }
