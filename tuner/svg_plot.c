@@ -68,18 +68,23 @@ static int has_room(int is_x, double at, double last) {
   return fabs(at - last) >= (is_x ? X_LABEL : Y_LABEL);
 }
 
+/* Ticks of each decade, for axes whose ends are more than `range` apart; the last gives three in a
+ * factor of 2, the least that there is. */
+static const struct {
+  double range;
+  int count;
+  double step[10];
+} tick_sets[] = {{1000, 1, {1}}, {10, 3, {1, 2, 5}}, {0, 10, {1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8}}};
+
 static void add_time_ticks(apq__plot *plot, int is_x) {
-  /* In each decade; the narrower the range, the more.  The last gives three in a factor of 2. */
-  static const double few[] = {1}, some[] = {1, 2, 5},
-                      many[] = {1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8};
   const apq__axis *axis = is_x ? &plot->x : &plot->y;
-  double range = axis->high / axis->low, last = -WIDTH;
-  const double *step = range > 1000 ? few : range > 10 ? some : many;
-  int steps = range > 1000 ? 1 : range > 10 ? 3 : (int)(sizeof many / sizeof *many);
+  double last = -WIDTH;
+  int set = 0;
+  while (axis->high / axis->low <= tick_sets[set].range) set++;
   for (int decade = (int)floor(log10(axis->low)); decade <= log10(axis->high); decade++)
-    for (int i = 0; i < steps; i++) {
+    for (int i = 0; i < tick_sets[set].count; i++) {
       char text[TICK_TEXT];
-      double value = step[i] * pow(10, decade);
+      double value = tick_sets[set].step[i] * pow(10, decade);
       if (value < axis->low || value > axis->high) continue;
       double at = is_x ? place_x(plot, value) : place_y(plot, value);
       int is_labeled = has_room(is_x, at, last);
