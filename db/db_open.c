@@ -232,6 +232,9 @@ static apq_status open_writer(apq__db *db, struct stat *inode, int *from, apq_er
     return apq__fail(error, APQ_READ_ONLY, "database", "'%s' cannot be written", db->path);
   if (kind == APQ__DB_NEWER || kind == APQ__DB_FOREIGN)
     return fail_kind(db->path, kind, version, error);
+  /* Of a new file, where it still can be set: a context reads all winners, and with larger pages it
+   * does so in a quarter of the reads, three quarters of the time. */
+  if (kind == APQ__DB_EMPTY) apq__store_run(db->store, "PRAGMA page_size = 16384", NULL, 0, NULL);
   /* A file left in WAL mode cannot be opened where nothing can be written; while others use it, it
    * stays. */
   apq__store_run(db->store, "PRAGMA journal_mode = DELETE", NULL, 0, NULL);

@@ -167,19 +167,6 @@ static void put_text(apq__record *record, const char *text, size_t length) {
   record->size += length;
 }
 
-/* The canonical key, without the formatting machinery of apq__config_key: every row read is packed
- * again. */
-static size_t write_key(const apq__config *config, char *key) {
-  char *at = key;
-  for (int i = 0; i < config->count; i++) {
-    if (i) *at++ = ',';
-    for (const char *from = config->knob[i].name; *from;) *at++ = *from++;
-    *at++ = '=';
-    for (const char *from = config->knob[i].value; *from;) *at++ = *from++;
-  }
-  return (size_t)(at - key);
-}
-
 /* The output type and the group are one number, which is the type alone without groups: records
  * from before there were groups stay good. */
 enum { GROUP_UNIT = 256 };
@@ -202,7 +189,8 @@ static void put_field(const apq__field *field, const void *row, apq__record *rec
     put_problem(record, (const apq__problem *)(const void *)member);
     return;
   case APQ__FIELD_CONFIG:
-    put_text(record, key, write_key((const apq__config *)(const void *)member, key));
+    apq__config_key((const apq__config *)(const void *)member, key);
+    put_text(record, key, strlen(key));
     return;
   case APQ__FIELD_INT:
   case APQ__FIELD_UINT:

@@ -13,7 +13,6 @@ typedef struct apq__decode_knobs {
   int a_chunks;        /* 16-byte chunks of activations a lane needs for a slab of a fragment */
   int load_k;          /* k of one load of all warps */
   int fixed_smem;      /* bytes before the panel */
-  int panel_slab;      /* bytes of the panel for a slab of 512 k; 0 without */
   int item_registers;  /* of one load */
   int other_registers; /* sums, kept activations, codes, addresses */
 } apq__decode_knobs;
@@ -23,6 +22,12 @@ apq__decode_knobs apq__decode_read(const apq__config *config);
 apq_status apq__decode_limits(const apq__config *config, const apq__problem *problem,
                               const apq__target *target, apq__shape *shape, apq_error *error);
 double apq__decode_cost(const apq__config *config, const apq__problem *problem,
+                        const apq__target *target, const apq__shape *shape);
+
+/* Family stream: the floor of family decode. */
+apq_status apq__stream_limits(const apq__config *config, const apq__problem *problem,
+                              const apq__target *target, apq__shape *shape, apq_error *error);
+double apq__stream_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target, const apq__shape *shape);
 
 #endif

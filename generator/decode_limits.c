@@ -28,7 +28,6 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.a_chunks = d.is_bytes ? 8 : 1;
   d.load_k = 512 * d.warps_k * d.depth;
   d.fixed_smem = 16 * d.tile_m + 2 * 4 * d.warps_k * d.results;
-  d.panel_slab = d.is_shared ? d.fragments * d.a_chunks * 512 : 0;
   int activations = 4 * d.depth * d.fragments * d.a_chunks;
   d.item_registers = 8 * d.depth * d.tiles * d.p + (d.is_stream ? activations : 0);
   int planes = d.is_bytes || d.is_horner ? 1 : d.p;
@@ -47,7 +46,9 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
                               const apq__target *target, apq__shape *shape, apq_error *error) {
   enum { GRID_MAX = 65535 };
   apq__decode_knobs d = apq__decode_read(config);
-  long long panel = problem ? (long long)d.panel_slab * apq__ceil_div(problem->k, 512) : 0;
+  long long line = d.is_bytes ? 128 : 1024; /* k of 128 bytes of a column */
+  long long panel =
+      problem && d.is_shared ? 8ll * d.fragments * ((problem->k + line - 1) / line) * 128 : 0;
   long long smem = d.fixed_smem + panel;
   /* Unpacked codes take the place of their planes. */
   int registers = d.stages * d.item_registers + d.other_registers;
@@ -68,6 +69,7 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {problem && d.is_keep && problem->k > d.load_k,
        "operand=keep needs one load to hold all of k"},
       {problem && apq__ceil_div(problem->m, d.tile_m) > GRID_MAX, "more tiles than a grid has"},
+      {problem && problem->group, "no scales of groups"},
       {problem && (problem->p != d.p || problem->q != d.q), "the problem has other bits"},
       {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
        "the problem has another output type"},
@@ -101,11 +103,11 @@ static double at_most(double a, double b) {
 static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
 
 /* Bound by the weights' way from device memory, by what is in flight of them, by the activations'
- * way from L2, or by the products.  Constants are fitted to an H200 (docs/performance.md). */
+ * way from L2, or by the products.  Latencies are estimates, in line with docs/decode.md. */
 double apq__decode_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target, const apq__shape *shape) {
   apq__decode_knobs d = apq__decode_read(config);
-  double launch = d.is_pdl ? 1.0e-6 : 1.4e-6;
+  double launch = d.is_pdl ? 1.8e-6 : 2.2e-6;
   const double latency = 0.9e-6; /* first load to last result of a block that is alone */
   double passes = shape->grid[1];
   double tiles = apq__ceil_div(problem->n, d.rows);

@@ -7,6 +7,14 @@
  * dispatch falls back on when nothing was tuned.  The knobs that are not named are the template's
  * defaults. */
 static const char *const product_configs[] = {
+    "family=decode,tile_m=1,warps_k=8",
+    "family=decode,tile_m=1,warps_k=4,min_blocks=4",
+    "family=decode,tile_m=2,warps_k=8,schedule=horner",
+    "family=decode,tile_m=4,warps_k=8,schedule=horner",
+    "family=decode,core=u8,operand=shared,tile_m=1,warps_k=8",
+    "family=decode,core=u8,operand=shared,tile_m=8,warps_k=8",
+    "family=decode,core=u8,operand=shared,tile_m=16,warps_k=8,warps_n=2",
+    "family=decode,core=u8,operand=shared,tile_m=32,warps_k=4,warps_n=2",
     "family=bmma,swap=1,schedule=horner,tile_m=8,tile_n=64,warps_m=1,warps_n=4,tile_k=1024,layout="
     "xor,stages=4,store=staged",
     "family=bmma,swap=1,schedule=horner,tile_m=32,tile_n=64,warps_m=1,warps_n=4,tile_k=1024,layout="
@@ -45,6 +53,8 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
       return status;
     if ((status = apq__config_complete(&config, error))) return status;
     if (apq__config_limits(&config, problem, target, &shape, NULL)) continue;
+    /* decode reads the weights again for each tile of tokens. */
+    if (apq__config_is(&config, "family", "decode") && problem->m > shape.tile_m) continue;
     double seconds = apq__config_cost(&config, problem, target);
     if (best > 0 && seconds >= best) continue;
     best = seconds;
@@ -54,15 +64,17 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
   return apq__fail(error, APQ_INFEASIBLE, "limits", "no built-in kernel fits %s", target->arch);
 }
 
-/* Few rows leave an SM with one or two: all of its threads share them, a chunk each.  Of many rows
- * several are in flight, each of fewer threads that keep more of it. */
+/* Few rows leave an SM with one or two: all of its threads share them, a chunk each if that
+ * suffices.  Of many rows several are in flight, each of fewer threads that keep more of it. */
 static void pack_threads(const apq__problem *problem, int *warps, int *hold) {
-  enum { FEW_ROWS = 256, WARPS_MIN = 4, WARPS_MAX = 32 };
+  enum { FEW_ROWS = 256, UNIT = 4, LANES = 32, WARPS_MAX = 32 };
   const int is_few = problem->m <= FEW_ROWS;
   const int chunks = apq__ceil_div(problem->k, 128) * 16;
+  const int most = is_few ? WARPS_MAX : WARPS_MAX / 2;
   *hold = is_few ? 1 : 4;
-  *warps = WARPS_MIN;
-  while (32 * *warps * *hold < chunks && *warps < (is_few ? WARPS_MAX : WARPS_MAX / 2)) *warps *= 2;
+  while (*hold < 4 && chunks > LANES * WARPS_MAX * *hold) *hold *= 2;
+  *warps = apq__ceil_div(chunks, LANES * *hold * UNIT) * UNIT;
+  if (*warps > most) *warps = most;
 }
 
 apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,

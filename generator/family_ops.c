@@ -12,6 +12,7 @@ static const apq__family_ops ops[] = {
     {"imma_bulk", apq__wgmma_limits, apq__wgmma_cost},
     {"decode", apq__decode_limits, apq__decode_cost},
     {"pack", apq__pack_limits, apq__pack_cost},
+    {"stream", apq__stream_limits, apq__stream_cost},
 };
 
 const apq__family_ops *apq__family_ops_find(const char *family) {

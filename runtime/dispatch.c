@@ -100,6 +100,12 @@ static int is_feasible(apq__choice *choice, const apq__problem *problem,
   return 1;
 }
 
+/* Family decode reads the weights again for each tile of tokens, so a kernel for fewer tokens is
+ * slower by whole multiples. */
+static int rereads_weights(const apq__choice *choice, const apq__problem *problem) {
+  return apq__config_is(&choice->config, "family", "decode") && problem->m > choice->shape.tile_m;
+}
+
 /* Tuned rows: those to try before the model's choice go to `before`, the hopeless ones to `after`.
  */
 static void choose_rows(const ranked *rows, int count, const apq__problem *problem,
@@ -112,8 +118,9 @@ static void choose_rows(const ranked *rows, int count, const apq__problem *probl
     if (taken[choice.source] == PER_SOURCE) continue;
     if (apq__config_parse(tuned->config, &choice.config, NULL)) continue;
     if (!is_feasible(&choice, problem, target)) continue;
-    int is_hopeless = !is_same_shape(&tuned->problem, problem) &&
-                      choice.modelled_seconds > HOPELESS * model_seconds;
+    int is_hopeless =
+        !is_same_shape(&tuned->problem, problem) &&
+        (choice.modelled_seconds > HOPELESS * model_seconds || rereads_weights(&choice, problem));
     if (is_hopeless && after->count == PER_SOURCE) continue;
     if (!is_hopeless) taken[choice.source]++;
     append(is_hopeless ? after : before, &choice);

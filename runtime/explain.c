@@ -145,8 +145,7 @@ size_t apq_plan_explain(const apq_plan *plan, int m, char *text, size_t size) {
     const apq__problem problem = apq__recipe_problem(&plan->recipe->key, 0, m);
     char key[APQ__KEY_MAX];
     out.failed |= error.status == APQ_OUT_OF_MEMORY;
-    apq__text_add(&out, "problem: %s\nerror: %s\n", apq__problem_key(&problem, key),
-                  error.message);
+    apq__text_add(&out, "problem: %s\nerror: %s\n", apq__problem_key(&problem, key), error.message);
   } else {
     explain_entry(&out, plan, draft, m);
   }

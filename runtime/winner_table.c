@@ -68,9 +68,13 @@ apq_status apq__winner_table_add(apq__winner_table *table, const apq__winner *wi
                       .seconds = winner->measurement.p50};
   if (!row->config)
     return apq__fail(error, APQ_OUT_OF_MEMORY, "database", "no memory for a winner");
-  snprintf(row->gpu, sizeof row->gpu, "%s", environment->gpu);
-  snprintf(row->objective, sizeof row->objective, "%s", winner->measurement.objective);
-  snprintf(row->artifact, sizeof row->artifact, "%s", winner->measurement.artifact);
+  /* Arrays of equal sizes, each with its zero. */
+  _Static_assert(sizeof row->gpu == sizeof environment->gpu, "gpu");
+  _Static_assert(sizeof row->objective == sizeof winner->measurement.objective, "objective");
+  _Static_assert(sizeof row->artifact == sizeof winner->measurement.artifact, "artifact");
+  memcpy(row->gpu, environment->gpu, sizeof row->gpu);
+  memcpy(row->objective, winner->measurement.objective, sizeof row->objective);
+  memcpy(row->artifact, winner->measurement.artifact, sizeof row->artifact);
   table->count++;
   return APQ_OK;
 }

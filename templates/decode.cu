@@ -31,8 +31,11 @@
 #define ROWS    (16 * TILES * WARPS_N) /* of a block's tile */
 #define RESULTS (TILE_M * ROWS)
 
+/* A thread finishes one channel: a token, and every M_STEP-th after it. */
+#define M_STEP (THREADS / ROWS)
+
 /* Shared memory: the edges of the tokens, two sets of the warps' sums, [warp of k][token][row], and
- * with operand=shared the activations, [slab][fragment][chunk][lane][16 bytes]. */
+ * with operand=shared the activations, [column][its bytes]. */
 #define SET_WORDS (WARPS_K * RESULTS)
 #define SETS_AT   (TILE_M * EDGE_BYTES)
 #define PANEL_AT  (SETS_AT + 2 * 4 * SET_WORDS)
@@ -48,10 +51,10 @@
 typedef struct apq_lane {
   int group, quad; /* lane / 4, lane % 4 */
   int n_warp, k_warp;
-  int m0;     /* first token of the block */
-  int chunks; /* 16-byte chunks of a weight row */
-  int steps;  /* loads of a tile */
-  int tiles;  /* of n */
+  int m0;         /* first token of the block */
+  apq_u32 chunks; /* 16-byte chunks of a weight row */
+  int steps;      /* loads of a tile */
+  int tiles;      /* of n */
 } apq_lane;
 
 /* A load of a warp: which tile of n, and which DEPTH slabs. */
@@ -59,15 +62,24 @@ typedef struct apq_cursor {
   int tile, step;
 } apq_cursor;
 
-/* What is in registers of one load.  The edge is that of the output channel that the thread
- * finishes, with the last load of a tile. */
+/* What is in registers of one load.  A block of several tiles has with the last load of a tile the
+ * edge of the channel that the thread finishes. */
 typedef struct apq_item {
   apq_weights w;
 #if OPERAND == OPERAND_STREAM
   apq_activations a;
 #endif
-  apq_raw_edge edge;
+#if PERSIST
+  apq_raw_edge column;
+#endif
 } apq_item;
+
+/* What a thread finishes in a tile. */
+typedef struct apq_output {
+  int m, n;   /* token of the block, and channel */
+  apq_u8 *at; /* of its result */
+  apq_u32 is_plain;
+} apq_output;
 
 APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   apq_u32 thread = (apq_u32)apq_thread();
@@ -76,8 +88,8 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   lane->k_warp = (int)(thread / 32 % WARPS_K);
   lane->n_warp = (int)(thread / 32 / WARPS_K);
   lane->m0 = apq_block_y() * TILE_M;
-  lane->chunks = (int)((apq_u32)args->row_bytes / 16);
-  lane->steps = (int)(((apq_u32)lane->chunks + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH));
+  lane->chunks = (apq_u32)args->row_bytes / 16;
+  lane->steps = (int)((lane->chunks + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH));
   lane->tiles = (int)(((apq_u32)args->n + ROWS - 1) / ROWS);
 }
 
@@ -96,72 +108,100 @@ APQ_FUNCTION int apq_slab(const apq_lane *lane, const apq_cursor *at, int d) {
   return (at->step * DEPTH + d) * WARPS_K + lane->k_warp;
 }
 
-/* Loads weights; rows past the matrix repeat its last, and chunks past k are zero. */
+APQ_FUNCTION void apq_output_init(const apq_gemm_args *args, const apq_lane *lane, int tile,
+                                  apq_output *out) {
+  out->m = (int)((apq_u32)apq_thread() / ROWS);
+  out->n = tile * ROWS + (int)((apq_u32)apq_thread() % ROWS);
+  out->is_plain = (apq_u32)apq_is_plain(args);
+  out->at = (apq_u8 *)args->y + ((lane->m0 + out->m) * args->ldy + out->n) * OUT_BYTES;
+}
+
+APQ_FUNCTION int apq_has_output(const apq_gemm_args *args, const apq_lane *lane,
+                                const apq_output *out) {
+  return out->m < TILE_M && lane->m0 + out->m < args->m && out->n < args->n;
+}
+
+/* Loads weights; what lies past the matrix is zero.  Chunks are counted in 32 bits. */
 APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *lane,
                                    const apq_cursor *at, apq_item *item) {
-  apq_u64 plane_bytes = (apq_u64)(apq_u32)args->n * (apq_u32)args->row_bytes;
-  const apq_u8 *row[TILES][2];
-  APQ_UNROLL
-  for (int i = 0; i < 2 * TILES; i++) {
-    int n = at->tile * ROWS + (lane->n_warp * TILES * 2 + i) * 8 + lane->group;
-    if (n >= args->n) n = args->n - 1;
-    row[i / 2][i % 2] = (const apq_u8 *)args->w + (apq_u64)(apq_u32)n * (apq_u32)args->row_bytes;
-  }
+  apq_u32 rows = (apq_u32)args->n, step = 8 * lane->chunks;
+  apq_u32 n = (apq_u32)(at->tile * ROWS + lane->n_warp * (16 * TILES) + lane->group);
   APQ_UNROLL
   for (int d = 0; d < DEPTH; d++) {
-    int chunk = 4 * apq_slab(lane, at, d) + lane->quad;
+    apq_u32 chunk = (apq_u32)(4 * apq_slab(lane, at, d) + lane->quad);
+    apq_u32 first = n * lane->chunks + chunk;
     APQ_UNROLL
     for (int i = P - 1; i >= 0; i--) {
       APQ_UNROLL
       for (int r = 0; r < 2 * TILES; r++) {
+        apq_u32 index = first + (apq_u32)i * (rows * lane->chunks) + (apq_u32)r * step;
         apq_u32x4 v = {0, 0, 0, 0};
-        if (chunk < lane->chunks)
-          v = apq_ldg128_stream(row[r / 2][r % 2] + (apq_u32)i * plane_bytes + 16 * (apq_u32)chunk);
+        if (chunk < lane->chunks && n + 8 * (apq_u32)r < rows)
+          v = apq_ldg128_stream((const apq_u8 *)args->w + 16 * (apq_u64)index);
         item->w.chunk[d][r / 2][r % 2][i] = v;
       }
     }
   }
-  if (at->step == lane->steps - 1 && apq_thread() < RESULTS) {
-    int n = at->tile * ROWS + (int)((apq_u32)apq_thread() % ROWS);
-    item->edge = apq_load_column(args, n < args->n ? n : args->n - 1);
+#if PERSIST
+  if (at->step == lane->steps - 1) {
+    apq_output out;
+    apq_output_init(args, lane, at->tile, &out);
+    if (apq_has_output(args, lane, &out)) item->column = apq_load_column(args, out.n);
   }
+#endif
 }
 
-/* A lane's 16 bytes of activations: chunk c of a slab in fragment yi; zeros past k and past the
- * tokens. */
-APQ_FUNCTION apq_u32x4 apq_activation(const apq_gemm_args *args, const apq_lane *lane, int slab,
-                                      int yi, int c) {
-  apq_u32 column = 8 * (apq_u32)yi + (apq_u32)lane->group;
-  int m = lane->m0 + (int)(column / TOKEN_COLUMNS), chunk = 4 * slab + lane->quad;
-  apq_u32x4 v = {0, 0, 0, 0};
+/* Where 16 bytes of activations are, chunk `chunk` of column `column` of the block's tokens (and
+ * with core=u8 the c-th of the eight chunks that go with it); returns 0 past k and past the tokens.
+ */
+APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *lane,
+                                     apq_u32 column, apq_u32 chunk, apq_u32 c,
+                                     const apq_u8 **from) {
+  apq_u32 m = (apq_u32)lane->m0 + column / TOKEN_COLUMNS;
 #if CORE == CORE_U8
-  if (m < args->m && chunk < lane->chunks)
-    v = apq_load_activation((const apq_u8 *)args->a +
-                            (apq_u64)(apq_u32)m * ((apq_u32)args->row_bytes * 8) +
-                            (apq_u32)(128 * chunk + 16 * c));
+  apq_u32 index = (m * lane->chunks + chunk) * 8 + c;
+  int is_there = m < (apq_u32)args->m && chunk < lane->chunks;
 #else
   apq_u32 plane = column % TOKEN_COLUMNS;
+  apq_u32 index = (plane * (apq_u32)args->m + m) * lane->chunks + chunk;
+  int is_there = plane < Q && m < (apq_u32)args->m && chunk < lane->chunks;
   (void)c;
-  if (plane < Q && m < args->m && chunk < lane->chunks)
-    v = apq_load_activation((const apq_u8 *)args->a +
-                            (apq_u64)(plane * (apq_u32)args->m + (apq_u32)m) *
-                                (apq_u32)args->row_bytes +
-                            16 * (apq_u32)chunk);
 #endif
-  return v;
+  *from = (const apq_u8 *)args->a + (is_there ? 16 * (apq_u64)index : 0);
+  return is_there;
 }
 
 #if OPERAND == OPERAND_SHARED
 
-/* All activations of the block's tokens, where a lane finds its 16 bytes among those of its warp.
- */
-APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, apq_lane *lane) {
-  int total = (lane->chunks + 3) / 4 * YT * A_CHUNKS * 32;
-  for (int i = apq_thread(); i < total; i += THREADS) {
-    int part = i / 32;
-    apq_sts128(PANEL_AT + 16 * i, apq_activation(args, lane, part / A_CHUNKS / YT,
-                                                 part / A_CHUNKS % YT, part % A_CHUNKS));
+/* A column of the panel is 128 bytes for each 128 k (core=u8), or for each 1024: whole lines, as
+ * they are in device memory, but for an order of the eight chunks of a line in which the eight
+ * lanes that read at a time meet no bank conflict. */
+#if CORE == CORE_U8
+#define PANEL_PITCH(chunks)    (128 * (chunks))
+#define PANEL_PLACE(column, x) ((x) ^ ((x) / 8 % 4) ^ (column) % 2 * 4)
+#else
+#define PANEL_PITCH(chunks)    (((chunks) + 7) / 8 * 128)
+#define PANEL_PLACE(column, x) ((x) ^ (column) % 2 * 4)
+#endif
+
+/* Where chunk x of a column is. */
+APQ_FUNCTION int apq_panel_chunk(const apq_lane *lane, apq_u32 column, apq_u32 x) {
+  return PANEL_AT + (int)(column * PANEL_PITCH(lane->chunks) + 16 * PANEL_PLACE(column, x));
+}
+
+/* Starts the copies of all activations of the block's tokens.  A warp copies 512 bytes of a column
+ * at a time. */
+APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane) {
+  apq_u32 line_chunks = PANEL_PITCH(lane->chunks) / 16, l = (apq_u32)apq_thread() % 32;
+  apq_u32 units = (line_chunks + 31) / 32 * (8 * YT);
+  APQ_UNROLL_4
+  for (apq_u32 unit = (apq_u32)apq_thread() / 32; unit < units; unit += WARPS) {
+    apq_u32 column = unit % (8 * YT), x = unit / (8 * YT) * 32 + l;
+    const apq_u8 *from;
+    int is_there = apq_find_activation(args, lane, column, x / A_CHUNKS, x % A_CHUNKS, &from);
+    if (x < line_chunks) apq_cp_async16(apq_panel_chunk(lane, column, x), from, is_there ? 16 : 0);
   }
+  apq_cp_async_commit();
 }
 
 #else
@@ -173,8 +213,15 @@ APQ_FUNCTION void apq_load_activations(const apq_gemm_args *args, const apq_lane
     APQ_UNROLL
     for (int yi = 0; yi < YT; yi++) {
       APQ_UNROLL
-      for (int c = 0; c < A_CHUNKS; c++)
-        a->chunk[d][yi][c] = apq_activation(args, lane, apq_slab(lane, at, d), yi, c);
+      for (int c = 0; c < A_CHUNKS; c++) {
+        const apq_u8 *from;
+        apq_u32x4 v = {0, 0, 0, 0};
+        if (apq_find_activation(args, lane, (apq_u32)(8 * yi + lane->group),
+                                (apq_u32)(4 * apq_slab(lane, at, d) + lane->quad), (apq_u32)c,
+                                &from))
+          v = apq_load_activation(from);
+        a->chunk[d][yi][c] = v;
+      }
     }
   }
 }
@@ -185,11 +232,12 @@ APQ_FUNCTION void apq_load_activations(const apq_gemm_args *args, const apq_lane
 APQ_FUNCTION apq_u32x4 apq_get_activation(const apq_lane *lane, const apq_cursor *at,
                                           const apq_activations *a, int d, int yi, int c) {
 #if OPERAND == OPERAND_SHARED
-  /* A slab past k has zero weights: any activations do. */
-  int slab = apq_slab(lane, at, d);
+  /* A chunk past k has zero weights: any activations do. */
+  apq_u32 chunk = (apq_u32)(4 * apq_slab(lane, at, d) + lane->quad);
   (void)a;
-  if (4 * slab >= lane->chunks) slab = 0;
-  return apq_lds128(PANEL_AT + ((slab * YT + yi) * A_CHUNKS + c) * 512 + apq_thread() % 32 * 16);
+  if (chunk >= lane->chunks) chunk = 0;
+  return apq_lds128(
+      apq_panel_chunk(lane, (apq_u32)(8 * yi + lane->group), chunk * A_CHUNKS + (apq_u32)c));
 #else
   (void)lane;
   (void)at;
@@ -215,9 +263,14 @@ APQ_FUNCTION void apq_multiply_item(const apq_lane *lane, const apq_cursor *at, 
     }
 #else
     APQ_UNROLL
-    for (int yi = 0; yi < YT; yi++) {
-      apq_u32x4 y = apq_get_activation(lane, at, a, d, yi, 0);
-      apq_compute(&item->w, d, yi, &y, sums);
+    for (int first = 0; first < YT; first += Y_GROUP) {
+      apq_u32x4 y[Y_GROUP];
+      APQ_UNROLL
+      for (int yi = 0; yi < Y_GROUP; yi++) {
+        int at_y = first + yi < YT ? first + yi : YT - 1;
+        y[yi] = apq_get_activation(lane, at, a, d, at_y, 0);
+      }
+      apq_compute(&item->w, d, first, y, sums);
     }
 #endif
   }
@@ -249,110 +302,157 @@ APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *su
   }
 }
 
-/* Adds the warps' sums up and writes the results of a tile. */
-APQ_FUNCTION void apq_store_tile(const apq_gemm_args *args, const apq_lane *lane, int tile, int set,
-                                 const apq_raw_edge *raw) {
-  int r = (int)((apq_u32)apq_thread() % ROWS), n = tile * ROWS + r;
-  if (apq_thread() >= RESULTS || n >= args->n) return;
+/* The token of which this thread loads the edge: the one it finishes, or, where it finishes
+ * several, one for shared memory. */
+#if RESULTS <= THREADS
+#define ROW_TOKEN ((int)((apq_u32)apq_thread() / ROWS))
+#else
+#define ROW_TOKEN apq_thread()
+#endif
+
+APQ_FUNCTION int apq_has_row(const apq_gemm_args *args, const apq_lane *lane) {
+  return ROW_TOKEN < TILE_M && lane->m0 + ROW_TOKEN < args->m;
+}
+
+/* Adds the sums of all warps up and writes the results of a tile.  With the block's first tile the
+ * edges of its tokens come into shared memory. */
+APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, int is_first, int set,
+                             const apq_sums *sums, const apq_output *out, const apq_raw_edge *raw,
+                             const apq_raw_edge *raw_row) {
+  apq_put_sums(lane, set, sums);
+  apq_edge row = apq_finish_edge(args, raw_row, 1);
+  (void)is_first;
+#if RESULTS > THREADS
+  if (is_first && apq_has_row(args, lane)) apq_put_edge(ROW_TOKEN * EDGE_BYTES, &row);
+#endif
+  apq_syncthreads();
+  if (!apq_has_output(args, lane, out)) return;
   apq_edge column = apq_finish_edge(args, raw, 0);
-  int is_plain = apq_is_plain(args);
+  apq_u8 *at = out->at;
   APQ_UNROLL_4
-  for (int m = (int)((apq_u32)apq_thread() / ROWS); m < TILE_M; m += THREADS / ROWS) {
-    if (lane->m0 + m >= args->m) break;
+  for (int m = out->m; m < TILE_M && lane->m0 + m < args->m; m += M_STEP) {
     apq_u32 sum = 0;
     APQ_UNROLL
     for (int i = 0; i < WARPS_K; i++)
-      sum += apq_lds32(SETS_AT + 4 * (set * SET_WORDS + i * RESULTS + m * ROWS + r));
-    apq_edge row = apq_get_edge(m * EDGE_BYTES);
-    apq_u32 result = apq_result(args, sum, &row, &column, is_plain);
-#if OUT != OUT_I32
-    if (apq_has_post(args)) result = apq_post_one(args, lane->m0 + m, n, result);
+      sum +=
+          apq_lds32(SETS_AT + 4 * (set * SET_WORDS + i * RESULTS + m * ROWS + apq_thread() % ROWS));
+#if RESULTS > THREADS
+    row = apq_get_edge(m * EDGE_BYTES);
 #endif
-    apq_store_one(args, lane->m0 + m, n, result);
+    apq_u32 result = apq_result(args, sum, &row, &column, (int)out->is_plain);
+#if OUT != OUT_I32
+    if (!out->is_plain && apq_has_post(args))
+      result = apq_post_one(args, lane->m0 + m, out->n, result);
+#endif
+    apq_store_at(at, result);
+    at += M_STEP * args->ldy * OUT_BYTES;
   }
 }
 
-/* The edges of the block's tokens. */
-APQ_FUNCTION void apq_put_rows(const apq_gemm_args *args, const apq_lane *lane) {
-  if (apq_thread() >= TILE_M || lane->m0 + apq_thread() >= args->m) return;
-  apq_raw_edge raw = apq_load_row(args, lane->m0 + apq_thread());
-  apq_edge row = apq_finish_edge(args, &raw, 1);
-  apq_put_edge(apq_thread() * EDGE_BYTES, &row);
+/* Starts the first loads of activations. */
+APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lane *lane,
+                                        const apq_cursor *first, apq_item item[STAGES],
+                                        apq_activations *kept) {
+#if OPERAND == OPERAND_STREAM
+  apq_cursor at = *first;
+  APQ_UNROLL
+  for (int s = 0; s < STAGES; s++) {
+    if (s == 0 || at.tile < lane->tiles) apq_load_activations(args, lane, &at, &item[s].a);
+    apq_next(lane, &at);
+  }
+  (void)kept;
+#elif OPERAND == OPERAND_KEEP
+  apq_load_activations(args, lane, first, kept);
+  (void)item;
+#else
+  apq_fill_panel(args, lane);
+  (void)first;
+  (void)item;
+  (void)kept;
+#endif
 }
 
-#if OPERAND == OPERAND_STREAM
-#define ITEM_ACTIVATIONS(s) &item[s].a
-#elif OPERAND == OPERAND_KEEP
-#define ITEM_ACTIVATIONS(s) &kept
-#else
-#define ITEM_ACTIVATIONS(s) (const apq_activations *)0
-#endif
-
+/* The first loads stand before the loop although their code is repeated in it: whatever the
+ * compiler moves out of the loop would else come before them.  Activations are few; behind the
+ * weights they would wait for room in the queue of loads. */
 APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_lane lane;
   apq_lane_init(&lane, &args);
   apq_cursor use = {apq_block_x(), 0}, load = use;
   apq_item item[STAGES];
 #if OPERAND == OPERAND_KEEP
-  apq_activations kept;
+  apq_activations kept_activations, *kept = &kept_activations;
+#else
+  apq_activations *kept = 0;
 #endif
-  apq_sums sums;
-  int set = 0, is_first = 1;
-  apq_clear(&sums);
 #if PDL
   apq_grid_release();
+#else
+  apq_start_activations(&args, &lane, &use, item, kept);
 #endif
   APQ_UNROLL
-  for (int s = 0; s < STAGES - 1; s++) {
-    if (load.tile < lane.tiles) apq_load_weights(&args, &lane, &load, &item[s]);
+  for (int s = 0; s < STAGES; s++) {
+    if (s == 0 || load.tile < lane.tiles) apq_load_weights(&args, &lane, &load, &item[s]);
     apq_next(&lane, &load);
   }
+#if !PERSIST
+  apq_output out;
+  apq_raw_edge column = {0, 0, 0.0f, 0.0f};
+  apq_output_init(&args, &lane, use.tile, &out);
+  if (apq_has_output(&args, &lane, &out)) column = apq_load_column(&args, out.n);
+#endif
+#if PDL
+  apq_grid_wait();
+  apq_start_activations(&args, &lane, &use, item, kept);
+#endif
+  apq_raw_edge row = {0, 0, 0.0f, 0.0f};
+  if (apq_has_row(&args, &lane)) row = apq_load_row(&args, lane.m0 + ROW_TOKEN);
+#if !PERSIST
+  apq_early32(out.is_plain);
+  apq_early64(out.at);
+#endif
+#if OPERAND == OPERAND_SHARED
+  apq_cp_async_wait(0);
+  apq_syncthreads();
+#endif
+
+  apq_sums sums;
+  int set = 0; /* which half of the partial sums' place */
+  apq_clear(&sums);
   APQ_NO_UNROLL
-  for (;;) {
+  do {
     APQ_UNROLL
     for (int s = 0; s < STAGES; s++) {
-      enum { LAST = STAGES - 1 };
-      apq_item *fill = &item[(s + LAST) % STAGES];
-      if (load.tile < lane.tiles) apq_load_weights(&args, &lane, &load, fill);
-      if (s == 0 && is_first) {
-        /* The weights of all stages are on their way. */
-        is_first = 0;
-#if PDL
-        apq_grid_wait();
-#endif
+      if (s > 0 && use.tile >= lane.tiles) break;
 #if OPERAND == OPERAND_STREAM
-        apq_cursor at = use;
-        APQ_UNROLL
-        for (int i = 0; i < LAST; i++) {
-          if (at.tile < lane.tiles) apq_load_activations(&args, &lane, &at, &item[i].a);
-          apq_next(&lane, &at);
-        }
-#elif OPERAND == OPERAND_KEEP
-        apq_load_activations(&args, &lane, &use, &kept);
+      apq_multiply_item(&lane, &use, &item[s], &item[s].a, &sums);
 #else
-        apq_fill_panel(&args, &lane);
+      apq_multiply_item(&lane, &use, &item[s], kept, &sums);
 #endif
-        apq_put_rows(&args, &lane);
-#if OPERAND == OPERAND_SHARED
-        apq_syncthreads();
-#endif
-      }
-#if OPERAND == OPERAND_STREAM
-      if (load.tile < lane.tiles) apq_load_activations(&args, &lane, &load, &fill->a);
-#endif
-      apq_next(&lane, &load);
-
-      apq_multiply_item(&lane, &use, &item[s], ITEM_ACTIVATIONS(s), &sums);
+#if PERSIST
       int tile = use.tile, is_last = use.step == lane.steps - 1;
+      apq_raw_edge column = item[s].column;
+#endif
       apq_next(&lane, &use);
+      if (load.tile < lane.tiles) {
+        apq_load_weights(&args, &lane, &load, &item[s]);
+#if OPERAND == OPERAND_STREAM
+        apq_load_activations(&args, &lane, &load, &item[s].a);
+#endif
+        apq_next(&lane, &load);
+      }
+#if PERSIST
       if (is_last) {
-        apq_put_sums(&lane, set, &sums);
-        apq_syncthreads();
-        apq_store_tile(&args, &lane, tile, set, &item[s].edge);
-        if (use.tile >= lane.tiles) return;
+        apq_output out;
+        apq_output_init(&args, &lane, tile, &out);
+        apq_finish(&args, &lane, tile == apq_block_x(), set, &sums, &out, &column, &row);
         apq_clear(&sums);
         set ^= 1;
       }
+#endif
     }
-  }
+  } while (use.tile < lane.tiles);
+#if !PERSIST
+  apq_finish(&args, &lane, 1, set, &sums, &out, &column, &row);
+#endif
 }

@@ -65,38 +65,65 @@ APQ_FUNCTION apq_u32 apq_word(const apq_u32x4 *v, int i) {
 
 #if CORE == CORE_B1
 
-/* d += one plane of 16 rows and a slab times one fragment of activations. */
+/* d += one plane of 16 rows and half a slab times one fragment of activations. */
 APQ_FUNCTION void apq_multiply(int d[4], const apq_u32x4 *low, const apq_u32x4 *high,
-                               const apq_u32x4 *y) {
-  apq_u32 a0[4] = {low->x, high->x, low->y, high->y}, b0[2] = {y->x, y->y};
-  apq_u32 a1[4] = {low->z, high->z, low->w, high->w}, b1[2] = {y->z, y->w};
-  apq_mma_b1_and(d, a0, b0);
-  apq_mma_b1_and(d, a1, b1);
+                               const apq_u32x4 *y, int half) {
+  apq_u32 a[4], b[2];
+  APQ_UNROLL
+  for (int i = 0; i < 2; i++) {
+    a[2 * i] = apq_word(low, 2 * half + i);
+    a[2 * i + 1] = apq_word(high, 2 * half + i);
+    b[i] = apq_word(y, 2 * half + i);
+  }
+  apq_mma_b1_and(d, a, b);
 }
 
-/* Slab `d` of the weights times fragment `yi` of activations. */
-APQ_FUNCTION void apq_compute(apq_weights *w, int d, int yi, const apq_u32x4 y[A_CHUNKS],
+/* Fragments of activations that are multiplied side by side: an mma takes several times as long as
+ * the next one may follow it, if it does not need its result. */
+#define Y_GROUP (YT < 4 ? YT : 4)
+
+/* Slab `d` of the weights times fragments `first` ... of activations. */
+APQ_FUNCTION void apq_compute(apq_weights *w, int d, int first, const apq_u32x4 y[Y_GROUP],
                               apq_sums *sums) {
   APQ_UNROLL
   for (int ti = 0; ti < TILES; ti++) {
-#if SCHEDULE == SCHEDULE_SIDE
+#if SCHEDULE == SCHEDULE_HORNER
+    /* Over the planes of this slab. */
+    int sum[Y_GROUP][4];
     APQ_UNROLL
-    for (int i = P - 1; i >= 0; i--)
-      apq_multiply(sums->at[ti][yi][i], &w->chunk[d][ti][0][i], &w->chunk[d][ti][1][i], y);
-#else
-    /* Horner over the planes of this slab. */
-    int sum[4] = {0, 0, 0, 0};
+    for (int yi = 0; yi < Y_GROUP; yi++) {
+      APQ_UNROLL
+      for (int e = 0; e < 4; e++) sum[yi][e] = 0;
+    }
+#endif
     APQ_UNROLL
     for (int i = P - 1; i >= 0; i--) {
-      apq_multiply(sum, &w->chunk[d][ti][0][i], &w->chunk[d][ti][1][i], y);
-      if (i == 0) break;
       APQ_UNROLL
-      for (int e = 0; e < 4; e++) sum[e] = (int)((apq_u32)sum[e] << 1);
-    }
-    APQ_UNROLL
-    for (int e = 0; e < 4; e++)
-      sums->at[ti][yi][0][e] = (int)((apq_u32)sums->at[ti][yi][0][e] + (apq_u32)sum[e]);
+      for (int half = 0; half < 2; half++) {
+        APQ_UNROLL
+        for (int yi = 0; yi < Y_GROUP && first + yi < YT; yi++) {
+#if SCHEDULE == SCHEDULE_SIDE
+          int *sum = sums->at[ti][first + yi][i];
+          apq_multiply(sum, &w->chunk[d][ti][0][i], &w->chunk[d][ti][1][i], &y[yi], half);
+#else
+          apq_multiply(sum[yi], &w->chunk[d][ti][0][i], &w->chunk[d][ti][1][i], &y[yi], half);
 #endif
+        }
+      }
+#if SCHEDULE == SCHEDULE_HORNER
+      APQ_UNROLL
+      for (int yi = 0; yi < Y_GROUP && first + yi < YT; yi++) {
+        APQ_UNROLL
+        for (int e = 0; e < 4; e++) {
+          if (i > 0)
+            sum[yi][e] = (int)((apq_u32)sum[yi][e] << 1);
+          else
+            sums->at[ti][first + yi][0][e] =
+                (int)((apq_u32)sums->at[ti][first + yi][0][e] + (apq_u32)sum[yi][e]);
+        }
+      }
+#endif
+    }
   }
 }
 

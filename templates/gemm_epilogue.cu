@@ -218,13 +218,16 @@ APQ_FUNCTION void apq_post_eight(const apq_gemm_args *args, int m, int n, apq_u3
 }
 #endif
 
-APQ_FUNCTION void apq_store_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
-  apq_u8 *at = (apq_u8 *)args->y + (m * args->ldy + n) * OUT_BYTES;
+APQ_FUNCTION void apq_store_at(apq_u8 *at, apq_u32 result) {
 #if OUT_BYTES == 4
   apq_stg32(at, result);
 #else
   apq_stg16(at, (apq_u16)apq_round_pair(apq_bits_float(result), 0.0f));
 #endif
+}
+
+APQ_FUNCTION void apq_store_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
+  apq_store_at((apq_u8 *)args->y + (m * args->ldy + n) * OUT_BYTES, result);
 }
 
 /* Eight neighboring results; `wide` says that all eight exist and the address is 16-byte aligned.

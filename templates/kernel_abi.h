@@ -13,30 +13,32 @@
  *   y = y / (1 + exp(-t)),  t = y * (gate[0] + gate[1] z + ... + gate[9] z^9),  z = min(y^2,
  * gate_limit) and with `combine`  y = y + other[m][n]  or  y * other[m][n]. */
 typedef struct apq_gemm_args {
-  const void *w;    /* weight planes [p][n][row_bytes] */
-  const void *a;    /* activations: planes [q][m][row_bytes], or bytes [m][byte_row] (bitplane.h) */
-  void *y;          /* [m][ldy] of the output type */
-  const int *w_sum; /* [n] */
-  const int *a_sum; /* [m] */
-  const int *w_zero;      /* [n], with `group` [n][groups], or NULL: zero_w */
-  const int *a_zero;      /* [m], or NULL: zero_a */
-  const float *w_scale;   /* [n], with `group` [n][groups], or NULL: 1 */
-  const float *a_scale;   /* [m], or NULL: 1 */
-  const float *bias;      /* [n], or NULL: none */
-  const void *other;      /* [m][ld_other] of the output type; may be y itself */
+  /* What the first loads need comes first: a launch fetches its arguments from memory, 64 bytes at
+   * a time. */
+  const void *w; /* weight planes [p][n][row_bytes] */
+  const void *a; /* activations: planes [q][m][row_bytes], or bytes [m][byte_row] (bitplane.h) */
+  int m, n, k;
+  int row_bytes;        /* of a plane: ceil(k/128)*16 */
+  void *y;              /* [m][ldy] of the output type */
+  long long ldy;        /* elements */
+  int alpha_w, alpha_a; /* 1 or 2 */
+  int zero_w, zero_a;
+  const int *w_sum;     /* [n] */
+  const int *a_sum;     /* [m] */
+  const float *w_scale; /* [n], with `group` [n][groups], or NULL: 1 */
+  const float *a_scale; /* [m], or NULL: 1 */
+  const int *w_zero;    /* [n], with `group` [n][groups], or NULL: zero_w */
+  const int *a_zero;    /* [m], or NULL: zero_a */
+  const float *bias;    /* [n], or NULL: none */
+  const void *other;    /* [m][ld_other] of the output type; may be y itself */
+  long long ld_other;
+  int combine; /* 0: no `other`; 1: it is added; 2: multiplied */
+  int gated;
+  int group, groups;      /* k of a group, a multiple of 32, and ceil(k / group); 0: none */
   const int *w_group_sum; /* with `group`: [n][groups] */
   const int *a_group_sum; /* with `group`: [m][groups] */
   int *partial;           /* split-K: [split][m][n] sums */
   unsigned *tickets;      /* split-K: [output tiles], zero before the launch */
-  long long ldy;          /* elements */
-  long long ld_other;
-  int m, n, k;
-  int row_bytes;        /* of a plane: ceil(k/128)*16 */
-  int alpha_w, alpha_a; /* 1 or 2 */
-  int zero_w, zero_a;
-  int group, groups; /* k of a group, a multiple of 32, and ceil(k / group); 0: none */
-  int combine;       /* 0: no `other`; 1: it is added; 2: multiplied */
-  int gated;
   float gate[10], gate_limit;
 } apq_gemm_args;
 

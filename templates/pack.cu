@@ -8,7 +8,7 @@
  * @knob src       = f16 : f16 bf16 f32 codes8 : type of the rows
  * @knob form      = planes : planes bytes : bit planes, or one byte a code in the order of u8
  * kernels
- * @knob warps     = 8 : 4 8 16 32 : warps of a block
+ * @knob warps     = 8 : 4 8 12 16 20 24 28 32 : warps of a block
  * @knob hold      = 4 : 1 2 4 : chunks of a row that a thread keeps in registers
  *
  * A chunk is eight k: 16 bytes of fp16.  Thread t has chunks t, t + THREADS, ...; the first HOLD of
@@ -52,6 +52,8 @@ typedef struct apq_row {
   int row, k, chunks; /* chunks up to the end of the packed row, a multiple of 16 */
   int is_whole;       /* chunks are aligned and k ends with one */
   int is_dirty;       /* what is not finite is to be replaced by 0 */
+  apq_u8 *out;        /* where this lane's words of the row begin */
+  long long plane_bytes;
 } apq_row;
 
 /* Elements 8 chunk ... 8 chunk + 7; zeros past k. */
@@ -203,16 +205,21 @@ APQ_FUNCTION float apq_magnitude(apq_u32 bits) {
 APQ_FUNCTION float apq_element(const apq_chunk *c, int i) {
 #if SRC == SRC_F32
   return apq_bits_float(c->word[i]);
+#elif SRC == SRC_BF16
+  return apq_bits_float(i % 2 ? c->word[i / 2] & 0xffff0000u : c->word[i / 2] << 16);
 #else
-  return apq_magnitude(c->word[i / 2] >> (i % 2 * 16) & 0xffffu);
+  return apq_half_to_float((apq_u16)(c->word[i / 2] >> (i % 2 * 16)));
 #endif
 }
 
-/* Code = rint(clamp(x * inverse, least, most)) + zero, or, bipolar, rint(clamp((x * inverse +
- * LEVELS) / 2, least, most)). */
+/* Code = rint(clamp(x * inverse, least, most)) + offset, or, bipolar, rint(clamp((x * inverse +
+ * LEVELS) / 2, least, most)).  `magic` is 1.5 * 2^23 and the even part of the offset: adding it
+ * leaves their sum, rounded with ties to even, in the low bits. */
 typedef struct apq_quantizer {
-  float scale, inverse, least, most;
-  int zero, offset; /* of values; of codes */
+  float scale, inverse, least, most, magic;
+  int zero;
+  int odd;     /* the rest of the offset */
+  int is_easy; /* no rest, and every code is known to be in its range */
 } apq_quantizer;
 
 /* Of values in [-low, high]. */
@@ -236,10 +243,15 @@ APQ_FUNCTION apq_quantizer apq_make_quantizer(int format, float low, float high)
   return z;
 }
 
-APQ_FUNCTION void apq_finish_quantizer(int format, apq_quantizer *z) {
-  z->offset = format == FORMAT_BIPOLAR ? 0 : z->zero;
-  z->least = apq_int_to_float(-z->offset);
-  z->most = apq_int_to_float(LEVELS - z->offset);
+/* A row's own scale brings the values of INT and BIPOLAR into the range: |x * inverse| exceeds the
+ * steps by a few roundings at most.  1-bit INT cuts what is above zero. */
+APQ_FUNCTION void apq_finish_quantizer(int format, int is_static, apq_quantizer *z) {
+  int offset = format == FORMAT_BIPOLAR ? 0 : z->zero;
+  z->least = apq_int_to_float(-offset);
+  z->most = apq_int_to_float(LEVELS - offset);
+  z->odd = offset & 1;
+  z->magic = apq_add(12582912.0f, apq_int_to_float(offset - z->odd));
+  z->is_easy = !is_static && format != FORMAT_UINT && (format != FORMAT_INT || BITS > 1);
 }
 
 /* The codes of a chunk, in their low bytes. */
@@ -252,20 +264,28 @@ APQ_FUNCTION void apq_quantize_chunk(int format, const apq_quantizer *z, const a
     APQ_UNROLL
     for (int i = 0; i < 8; i++) t[i] = apq_mul(apq_add(t[i], (float)LEVELS), 0.5f);
   }
-  /* 1.5 * 2^23 leaves the rounded integer, ties to even, in the low bits. */
+  if (z->is_easy) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) code[i] = apq_float_bits(apq_add(t[i], z->magic));
+    return;
+  }
   APQ_UNROLL
-  for (int i = 0; i < 8; i++)
-    code[i] = apq_float_bits(apq_add(apq_min(apq_max(t[i], z->least), z->most), 12582912.0f)) +
-              (apq_u32)z->offset;
+  for (int i = 0; i < 8; i++) {
+    t[i] = apq_min(apq_max(t[i], z->least), z->most);
+    code[i] = apq_float_bits(apq_add(t[i], z->magic)) + (apq_u32)z->odd;
+  }
 }
 #endif
 
 /* Eight codes as two words of bytes, zeros past k. */
-APQ_FUNCTION void apq_join_codes(const apq_u32 code[8], int left, apq_u32 word[2]) {
+APQ_FUNCTION void apq_join_codes(const apq_row *row, int chunk, const apq_u32 code[8],
+                                 apq_u32 word[2]) {
   APQ_UNROLL
   for (int i = 0; i < 2; i++)
     word[i] = apq_permute(apq_permute(code[4 * i], code[4 * i + 1], 0x0040),
                           apq_permute(code[4 * i + 2], code[4 * i + 3], 0x0040), 0x5410);
+  if (row->k % 256 == 0) return; /* no warp has a chunk past k */
+  int left = row->k - 8 * chunk;
   if (left >= 8) return;
   APQ_UNROLL
   for (int i = 0; i < 2; i++) {
@@ -276,19 +296,23 @@ APQ_FUNCTION void apq_join_codes(const apq_u32 code[8], int left, apq_u32 word[2
 }
 
 #if FORM == FORM_PLANES
-/* An 8x8 bit transpose: bit i of byte b of the result is bit b of byte i. */
+/* An 8x8 bit transpose: bit i of byte b of the result is bit b of byte i.  Planes from the fourth
+ * on are the second word, which is zero for fewer bits. */
 APQ_FUNCTION void apq_transpose_bits(apq_u32 word[2]) {
-  apq_u32 t;
+#if BITS > 4
+  apq_u32 upper = (word[0] ^ word[1] << 4) & 0xf0f0f0f0u;
+  word[0] ^= upper;
+  word[1] ^= upper >> 4;
+#else
+  word[0] += word[1] << 4;
+#endif
   APQ_UNROLL
-  for (int i = 0; i < 2; i++) {
-    t = (word[i] ^ word[i] >> 7) & 0x00aa00aau;
+  for (int i = 0; i < (BITS > 4 ? 2 : 1); i++) {
+    apq_u32 t = (word[i] ^ word[i] >> 7) & 0x00aa00aau;
     word[i] ^= t ^ t << 7;
     t = (word[i] ^ word[i] >> 14) & 0x0000ccccu;
     word[i] ^= t ^ t << 14;
   }
-  t = (word[0] ^ word[1] << 4) & 0xf0f0f0f0u;
-  word[0] ^= t;
-  word[1] ^= t >> 4;
 }
 #endif
 
@@ -300,26 +324,21 @@ APQ_FUNCTION apq_u32 apq_transpose_lanes(apq_u32 word) {
 }
 
 /* Writes the packed words of this lane's chunk. */
-APQ_FUNCTION void apq_store_chunk(const apq_pack_args *args, const apq_row *row, int chunk,
-                                  apq_u32 word[2]) {
-  apq_u8 *out = (apq_u8 *)args->out;
-  int j = apq_thread() % 4;
+APQ_FUNCTION void apq_store_chunk(const apq_row *row, int chunk, apq_u32 word[2]) {
 #if FORM == FORM_PLANES
+  int j = apq_thread() % 4;
   apq_transpose_bits(word);
-  long long plane_bytes = (long long)args->rows * args->row_bytes;
-  apq_u8 *at = out + (long long)row->row * args->row_bytes + j * plane_bytes + chunk / 4 * 4;
   APQ_UNROLL
   for (int i = 0; i < (BITS > 4 ? 2 : 1); i++) {
     apq_u32 mine = apq_transpose_lanes(word[i]);
-    if (chunk < row->chunks && 4 * i + j < BITS) apq_stg32(at + 4 * i * plane_bytes, mine);
+    if (chunk < row->chunks && 4 * i + j < BITS)
+      apq_stg32(row->out + (chunk & ~3) + 4 * i * row->plane_bytes, mine);
   }
 #else
-  apq_u8 *at =
-      out + (long long)row->row * args->row_bytes + chunk / 16 * 128 + 16 * j + chunk % 16 / 4 * 4;
   APQ_UNROLL
   for (int i = 0; i < 2; i++) {
     apq_u32 mine = apq_transpose_lanes(word[i]);
-    if (chunk < row->chunks) apq_stg32(at + 64 * i, mine);
+    if (chunk < row->chunks) apq_stg32(row->out + (chunk & ~15) * 8 + (chunk & 12) + 64 * i, mine);
   }
 #endif
 }
@@ -344,10 +363,10 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
                                     const apq_quantizer *z, int chunk, apq_chunk *c) {
   apq_u32 code[8], word[2];
   apq_quantize_chunk(args->format, z, c, code);
-  apq_join_codes(code, row->k - 8 * chunk, word);
+  apq_join_codes(row, chunk, code, word);
 #endif
   int sum = apq_dp4a_u8(word[0], 0x01010101u, apq_dp4a_u8(word[1], 0x01010101u, 0));
-  apq_store_chunk(args, row, chunk, word);
+  apq_store_chunk(row, chunk, word);
   if (args->group) apq_store_group_sum(args, row, chunk, (apq_u32)sum);
   return (apq_u32)sum;
 }
@@ -367,6 +386,10 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
 #endif
 
 APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
+#if APQ_CC >= 90
+  /* A product that is launched as a dependent may begin to load weights. */
+  apq_grid_release();
+#endif
   int lane = apq_thread() % 32, warp = apq_thread() / 32;
   apq_row row;
   row.row = apq_block_x();
@@ -377,6 +400,13 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
       ((unsigned long long)args.x | (unsigned long long)(args.ldx * SRC_BYTES)) % ALIGNED == 0 &&
       args.k % 8 == 0;
   row.is_dirty = args.is_static;
+  row.plane_bytes = (long long)args.rows * args.row_bytes;
+  row.out = (apq_u8 *)args.out + (long long)row.row * args.row_bytes;
+#if FORM == FORM_PLANES
+  row.out += lane % 4 * row.plane_bytes;
+#else
+  row.out += lane % 4 * 16;
+#endif
 
   for (int i = row.row * THREADS + apq_thread(); i < args.clear_count; i += args.rows * THREADS)
     apq_stg32(args.clear + i, 0);
@@ -423,7 +453,7 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
     quantizer.inverse = apq_div(1.0f, args.static_scale);
     quantizer.zero = args.static_zero;
   }
-  apq_finish_quantizer(args.format, &quantizer);
+  apq_finish_quantizer(args.format, args.is_static, &quantizer);
 #endif
 
   apq_u32 sum = 0;

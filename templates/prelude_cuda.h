@@ -33,6 +33,10 @@ APQ_WORD int apq_block_z(void) { return (int)blockIdx.z; }
 APQ_WORD int apq_grid_x(void) { return (int)gridDim.x; }
 APQ_WORD int apq_grid_y(void) { return (int)gridDim.y; }
 
+/* Has the value of a variable of 32 or 64 bits computed here, not where it is used. */
+#define apq_early32(v) asm volatile("" : "+r"(v))
+#define apq_early64(v) asm volatile("" : "+l"(v))
+
 /* ---- shared memory: dynamic, addressed by byte offset ----
  * Offsets from the one array keep the addresses 32 bits wide, and each word is one LDS or STS, with
  * constant parts of the offset in the instruction.  A 16-byte access is served a quarter of a warp

@@ -124,6 +124,9 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define APQ_EMU_CALL(word, ...) (apq_emu_self->word(apq_emu_self, __LINE__, __VA_ARGS__))
 #define APQ_EMU_CALL0(word)     (apq_emu_self->word(apq_emu_self, __LINE__))
 
+#define apq_early32(v) ((void)(v))
+#define apq_early64(v) ((void)(v))
+
 /* ---- shared memory: dynamic, addressed by byte offset ---- */
 
 #define apq_lds32(...)             APQ_EMU_CALL(lds32, __VA_ARGS__)

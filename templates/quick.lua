@@ -11,6 +11,17 @@ return space {
 
   spaces = {
     {
+      family = "decode",
+      knobs = { core = { "b1", "u8" }, operand = { "stream", "shared" }, tiles = { 1, 2 } },
+      constraints = {
+        { "products in hardware", function(config, problem, device)
+          if config.core == "u8" then return device.u8 end
+          return device.b1_and
+        end },
+        { "one token", function(config, problem) return problem.m == 1 end },
+      },
+    },
+    {
       family = "bmma",
       knobs = {
         tile_m = { 16, 64 },

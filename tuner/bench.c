@@ -21,7 +21,7 @@ enum { ROUNDS = 30 };
 
 const char *apq__bench_kind_name(apq__bench_kind kind) {
   static const char *const names[APQ__BENCH_KIND_COUNT] = {"apq", "cublaslt-fp16", "cublaslt-int8",
-                                                           "cublaslt-fp8"};
+                                                           "cublaslt-fp8", "floor"};
   return (unsigned)kind < APQ__BENCH_KIND_COUNT ? names[kind] : "?";
 }
 
@@ -86,16 +86,19 @@ static apq_status make_kernel(stage *s, contender *c, const apq__bench_entry *en
   size_t size;
   apq__verify_report report = {0};
   int refuted = 0;
+  c->rotation = &s->rotation;
   apq_status status = get_object(s->options, entry, &image, &size, error);
   if (status != APQ_OK) return status;
   status =
       apq__test_kernel_load(s->options->device, &entry->config, image, size, &c->kernel, error);
   apq__free(image);
+  /* The floor has no results. */
+  if (status == APQ_OK && entry->kind == APQ__BENCH_FLOOR)
+    return apq__prepared_make(&c->kernel, &s->data, &c->prepared, error);
   if (status == APQ_OK) status = apq__verify_kernel(&c->kernel, s->options->seed, &report, error);
   if (status == APQ_OK) status = apq__prepared_make(&c->kernel, &s->data, &c->prepared, error);
   if (status == APQ_OK)
     status = apq__spot_check_run(&s->check, &c->prepared, &refuted, NULL, error);
-  c->rotation = &s->rotation;
   if (status == APQ_OK && refuted)
     status = apq__fail(error, APQ_MISMATCH, "verify",
                        "this kernel and one before it differ, and the one before is wrong");
@@ -146,8 +149,9 @@ static void for_each(stage *s, apq_status (*step)(stage *, contender *, const ap
 
 static apq_status step_make(stage *s, contender *c, const apq__bench_entry *entry,
                             apq_error *error) {
-  return entry->kind == APQ__BENCH_KERNEL ? make_kernel(s, c, entry, error)
-                                          : make_rival(s, c, entry, error);
+  if (entry->kind == APQ__BENCH_KERNEL || entry->kind == APQ__BENCH_FLOOR)
+    return make_kernel(s, c, entry, error);
+  return make_rival(s, c, entry, error);
 }
 
 static apq_status step_time(stage *s, contender *c, const apq__bench_entry *entry,

@@ -15,16 +15,17 @@ typedef enum apq__bench_kind {
   APQ__BENCH_FP16,   /* cuBLASLt */
   APQ__BENCH_INT8,
   APQ__BENCH_FP8,
+  APQ__BENCH_FLOOR, /* `config`, of family stream: the weights are read and nothing else is done */
   APQ__BENCH_KIND_COUNT
 } apq__bench_kind;
 
-/* "apq", "cublaslt-fp16", "cublaslt-int8", "cublaslt-fp8". */
+/* "apq", "cublaslt-fp16", "cublaslt-int8", "cublaslt-fp8", "floor". */
 const char *apq__bench_kind_name(apq__bench_kind kind);
 
 /* One thing to time, and what came of it.  The caller fills the first part. */
 typedef struct apq__bench_entry {
   apq__bench_kind kind;
-  apq__config config;   /* KERNEL only: complete */
+  apq__config config;   /* KERNEL and FLOOR only: complete */
   const char *artifact; /* KERNEL, optional: sha256 of its object in the database; otherwise it is
                            compiled */
 

@@ -69,8 +69,7 @@ typedef struct winner_visit {
   int out_of_memory;
 } winner_visit;
 
-/* Whether the kernel's text is still the one that was measured. */
-static int is_current(const apq__winner *winner) {
+int apq__cli_is_current(const apq__winner *winner) {
   const char *name = apq__config_get(&winner->variant.config, "family");
   const apq__family *family = name ? apq__family_find(name) : NULL;
   return family &&
@@ -87,7 +86,7 @@ static int take_winner(const apq__winner *winner, void *user) {
   winner_visit *visit = user;
   apq__winner_list *list = visit->list;
   if (!apq__selection_has(visit->selection, &winner->problem)) return 0;
-  if (!is_current(winner)) {
+  if (!apq__cli_is_current(winner)) {
     list->stale++;
     return 0;
   }

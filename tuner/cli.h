@@ -89,6 +89,9 @@ typedef struct apq__winner_list {
 apq_status apq__cli_winners(const apq__cli *cli, apq__db *db, const char *gpu, const char *arch,
                             apq__winner_list *out, apq_error *error);
 
+/* Whether the text of the winner's kernel is still the one that was measured. */
+int apq__cli_is_current(const apq__winner *winner);
+
 /* A context on --device and --db; notes what is wrong with the databases it looked at. */
 apq_status apq__cli_context_open(const apq__cli *cli, apq_context **out, apq_error *error);
 

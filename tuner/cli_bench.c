@@ -10,7 +10,8 @@
 #include "status.h"
 #include "text_table.h"
 
-static const apq__bench_kind kinds[] = {APQ__BENCH_KERNEL, APQ__BENCH_FP16, APQ__BENCH_INT8};
+static const apq__bench_kind kinds[] = {APQ__BENCH_KERNEL, APQ__BENCH_FP16, APQ__BENCH_INT8,
+                                        APQ__BENCH_FLOOR};
 enum { ENTRIES = sizeof kinds / sizeof kinds[0] };
 
 /* One problem's row: the groups' entries live beside them. */
@@ -37,6 +38,15 @@ static apq_status find_problems(const apq__cli *cli, const apq_context *context,
   return add_tuned(context, out, error);
 }
 
+/* The floor of a product: its weights read once, launched as it is. */
+static apq_status floor_config(const apq__config *product, apq__config *out, apq_error *error) {
+  *out = (apq__config){0};
+  apq_status status = apq__config_set(out, "family", "stream", error);
+  if (!status) status = apq__config_set_int(out, "p", apq__config_int(product, "p", 1), error);
+  if (!status) status = apq__config_set_int(out, "pdl", apq__config_int(product, "pdl", 0), error);
+  return status ? status : apq__config_complete(out, error);
+}
+
 static apq_status fill(bench_run *run, const apq_context *context,
                        const apq__problem_list *problems, apq_error *error) {
   size_t count = (size_t)problems->count;
@@ -54,6 +64,8 @@ static apq_status fill(bench_run *run, const apq_context *context,
     if (status) return status;
     for (int e = 0; e < ENTRIES; e++) entry[e].kind = kinds[e];
     entry[0].config = choice[0].config;
+    status = floor_config(&choice[0].config, &entry[ENTRIES - 1].config, error);
+    if (status) return status;
     if (choice[0].tuned && choice[0].tuned->artifact[0])
       entry[0].artifact = choice[0].tuned->artifact;
     run->source[i] = choice[0].source;
@@ -99,19 +111,23 @@ static void print_row(apq__table *table, const apq__bench_group *group, apq__sou
 }
 
 static void print_table(const bench_run *run, const apq__target *target) {
-  static const char *const headers[] = {"problem",  ">apq",  ">fp16",  ">int8",  ">vs fp16",
-                                        ">vs int8", ">TOPS", "choice", "kernel", NULL};
+  static const char *const headers[] = {"problem", ">apq",     ">fp16",    ">int8",
+                                        ">floor",  ">vs fp16", ">vs int8", ">vs floor",
+                                        ">TOPS",   "choice",   "kernel",   NULL};
   apq__table table;
   apq__table_init(&table, headers);
   for (int i = 0; i < run->count; i++) print_row(&table, &run->group[i], run->source[i]);
-  printf("%s: tuned kernels beside cuBLASLt, interleaved in one run, medians\n", target->name);
+  printf("%s: tuned kernels beside cuBLASLt, interleaved in one run, medians; floor: the weights "
+         "read and nothing else\n",
+         target->name);
   apq__table_print(&table, stdout);
 }
 
 static void add_entry(apq__json *json, const apq__bench_entry *entry) {
   apq__json_begin_object(json, NULL);
   apq__json_string(json, "what", apq__bench_kind_name(entry->kind));
-  if (entry->kind == APQ__BENCH_KERNEL) apq__json_config(json, "config", &entry->config);
+  if (entry->kind == APQ__BENCH_KERNEL || entry->kind == APQ__BENCH_FLOOR)
+    apq__json_config(json, "config", &entry->config);
   apq__json_string(json, "status", apq_status_name(entry->status));
   if (entry->status) {
     apq__json_string(json, "message", entry->message);

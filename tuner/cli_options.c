@@ -14,7 +14,7 @@ enum { ALL_VERBS = (1 << APQ__VERB_COUNT) - 1 };
 /* Verbs that work on a selection of problems. */
 enum {
   PROBLEM_VERBS = VERB(tune) | VERB(list) | VERB(show) | VERB(space) | VERB(explain) |
-                  VERB(verify) | VERB(bench),
+                  VERB(verify) | VERB(bench) | VERB(report),
   DEVICE_VERBS = PROBLEM_VERBS | VERB(doctor),
 };
 

@@ -16,6 +16,7 @@
   X(explain, "[PROBLEM]", "Say which kernel the library would run for a problem, and why.")        \
   X(verify, "[CONFIG]", "Check winners, or one config, bit for bit against the reference.")        \
   X(bench, "[PROBLEM]", "Time winners side by side with cuBLASLt fp16 and int8.")                  \
+  X(report, "[FILE]", "Compare winners with the cost model; with FILE, as a page with plots.")     \
   X(export, "[FILE]", "Write the database as text (to standard output without FILE).")             \
   X(import, "FILE", "Merge an exported text into the database ('-': standard input).")             \
   X(doctor, "", "Say what works on this machine and what does not.")

@@ -214,6 +214,15 @@ const char *apq__print_time(double seconds, char text[16]) {
   return text;
 }
 
+const char *apq__print_fixed(double value, int digits, char text[32]) {
+  snprintf(text, 32, "%.*f", digits, value);
+  if (isnan(value)) snprintf(text, 32, "-");
+  /* Nothing but a sign, zeros and a point: the sign says nothing. */
+  if (text[0] == '-' && text[1] && strspn(text + 1, "0.") == strlen(text + 1))
+    memmove(text, text + 1, strlen(text));
+  return text;
+}
+
 const char *apq__print_duration(double seconds, char text[16]) {
   if (!(seconds >= 0) || seconds > 1e8) {
     snprintf(text, 16, "?");

@@ -43,6 +43,9 @@ apq_status apq__parse_seed(const char *option, const char *text, uint64_t *out, 
 
 /* "11.2 us", "1.35 ms", "2.40 s"; "-" for 0.  Returns `text`. */
 const char *apq__print_time(double seconds, char text[16]);
+/* With this many digits after the point, "0.00" rather than "-0.00"; "-" for NaN.  Returns `text`.
+ */
+const char *apq__print_fixed(double value, int digits, char text[32]);
 /* "0:42", "1:02:03"; "?" for a negative number.  Returns `text`. */
 const char *apq__print_duration(double seconds, char text[16]);
 /* "W2A8 16x4096x4096 f16".  Returns `text`. */

@@ -8,8 +8,8 @@
 extern const apq__embedded apq__embedded_spaces[];
 
 /* In the order of --help and `list`; models.lua is data for spaces, not a space. */
-static const char *const names[] = {"default", "quick", "bmma",     "imma",
-                                    "bgmma",   "igmma", "imma_bulk"};
+static const char *const names[] = {"default", "quick", "bmma",      "imma",
+                                    "bgmma",   "igmma", "imma_bulk", "decode"};
 
 const char *apq__embedded_lua(const char *name) {
   size_t length = strlen(name);

@@ -73,6 +73,37 @@ void apq__paired_ratio(const double *a, const double *b, int rounds, apq__ratio 
   out->noise = fmax(FLOOR_NOISE, MAD_TO_INTERVAL * q.p50 / sqrt(q.count));
 }
 
+static int is_pair(const double *x, const double *y, int i) {
+  return !isnan(x[i]) && !isnan(y[i]);
+}
+
+/* How far the ranks of pair i lie from the middle of their lists.  Half the difference between how
+ * many values are lower and how many higher gives equal values the mean of their ranks. */
+static void centered_ranks(const double *x, const double *y, int count, int i, double *rank_x,
+                           double *rank_y) {
+  int balance_x = 0, balance_y = 0;
+  for (int j = 0; j < count; j++) {
+    if (!is_pair(x, y, j)) continue;
+    balance_x += (x[j] < x[i]) - (x[j] > x[i]);
+    balance_y += (y[j] < y[i]) - (y[j] > y[i]);
+  }
+  *rank_x = balance_x * 0.5;
+  *rank_y = balance_y * 0.5;
+}
+
+double apq__rank_correlation(const double *x, const double *y, int count) {
+  double xx = 0, yy = 0, xy = 0;
+  for (int i = 0; i < count; i++) {
+    if (!is_pair(x, y, i)) continue;
+    double a, b;
+    centered_ranks(x, y, count, i, &a, &b);
+    xx += a * a;
+    yy += b * b;
+    xy += a * b;
+  }
+  return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+}
+
 int apq__contest_alive(const apq__contest *contest) {
   int alive = 0;
   for (int i = 0; i < contest->count; i++) alive += contest->alive[i] != 0;

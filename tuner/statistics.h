@@ -27,6 +27,11 @@ typedef struct apq__ratio {
 } apq__ratio;
 void apq__paired_ratio(const double *a, const double *b, int rounds, apq__ratio *out);
 
+/* Spearman's rank correlation of x and y over the pairs of which neither is NaN; equal values share
+ * the mean of their ranks.  NaN with fewer than two pairs, or when all x or all y are equal.  Takes
+ * time with the square of `count`. */
+double apq__rank_correlation(const double *x, const double *y, int count);
+
 /* A contest: samples of every candidate in every round, NaN where it was not sampled. */
 typedef struct apq__contest {
   int count;

@@ -237,7 +237,7 @@ cleanup:
 
 apq_status apq__verify_pack(const apq__test_kernel *kernel, uint64_t seed,
                             apq__verify_report *report, apq_error *error) {
-  static const int lengths[] = {1, 31, 127, 128, 129, 1000, 4100};
+  static const int lengths[] = {1, 31, 127, 128, 129, 512, 1000, 4100};
   pack_case c = {.bits = apq__config_int(&kernel->config, "q", 8),
                  .bytes = apq__config_is(&kernel->config, "form", "bytes")};
   const char *source = apq__config_get(&kernel->config, "src");

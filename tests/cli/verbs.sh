@@ -102,7 +102,7 @@ has err '0 new measurements, 0 new winners'
 # A budget too small for anything, and help.
 run 3 --space quick --bits W3A3 --shape 16x64x512 --budget 0.001s
 has err '1 left'
-for verb in tune list show space explain verify bench export import doctor; do
+for verb in tune list show space explain verify bench report export import doctor; do
   run 0 $verb --help
   has out "^Usage: apq-tune $verb"
 done

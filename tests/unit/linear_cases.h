@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+#include "context.h"
+#include "plan.h"
 #include "runtime_fixture.h"
 
 /* One product; the weights have a group of their own scales and zero points where it is not 0. */
@@ -35,7 +37,7 @@ static inline linear_data linear_make(const linear_case *c, uint64_t seed) {
   linear_data d = {.c = *c, .groups = 1, .ldx = c->k + 5, .ldy = c->n + 3, .ldo = c->n + 1};
   if (c->group) d.groups = (c->k + c->group - 1) / c->group;
   const int cells = c->n * d.groups;
-  d.w_codes = apq__alloc((size_t)(c->n * c->k));
+  d.w_codes = apq__alloc((size_t)c->n * (size_t)c->k);
   for (int i = 0; i < c->n * c->k; i++)
     d.w_codes[i] = (uint8_t)(apq__random(&seed) & ((1u << c->p) - 1));
   d.w_scale = random_floats(cells, &seed);
@@ -382,10 +384,73 @@ static inline void joined_matrices_are_columns_of_one(void **state) {
   apq_weights_destroy(all);
 }
 
+/* Plans of layers of equal shape share what they prepared; a graph of all gives the same bits at
+ * every replay. */
+static inline void a_graph_of_32_layers_repeats_itself(void **state) {
+  enum { LAYERS = 32 };
+  apq_context *context = *state;
+  const int replays = apq__context_target(context)->emulated ? 50 : 1000;
+  const int kernels = context->kernels.count;
+  const apq__device_ops *ops = context->device->ops;
+  const linear_case c = {.p = 2,
+                         .q = 3,
+                         .m = 1,
+                         .n = 32,
+                         .k = 32,
+                         .w_format = APQ_FORMAT_INT,
+                         .a_format = APQ_FORMAT_INT,
+                         .input = APQ_DTYPE_F16,
+                         .output = APQ_DTYPE_F16};
+  apq_weights *weights[LAYERS];
+  apq_plan *plans[LAYERS];
+  char hash[2][65];
+  void *x[2] = {device_new(context, 64), device_new(context, 64)};
+  void *stream = NULL;
+  apq__graph *graph = NULL;
+  for (int i = 0; i < LAYERS; i++) {
+    linear_data d = linear_make(&c, 100 + (uint64_t)i);
+    weights[i] = linear_weights(context, &d);
+    const apq_plan_desc desc = linear_plan(&c, weights[i], NULL);
+    CHECK(apq_plan_create(context, &desc, &plans[i], error));
+    CHECK(apq_plan_prepare(plans[i], &c.m, 1, error));
+    CHECK(apq_plan_fingerprint(plans[i], hash[i > 0], error));
+    if (i > 0) assert_string_equal(hash[0], hash[1]);
+    assert_ptr_equal(plans[i]->recipe, plans[0]->recipe);
+    linear_free(&d);
+  }
+  /* One product and one pack kernel for all of them. */
+  assert_in_range(context->kernels.count - kernels, 0, 2);
+  const size_t bytes = apq_plan_workspace(plans[0], 1);
+  void *workspace = device_new(context, bytes);
+  uint16_t input[32], first[32], again[32];
+  for (int i = 0; i < 32; i++) input[i] = (uint16_t)(0x3000 + 97 * i);
+  CHECK(ops->stream_create(context->device, &stream, error));
+  CHECK(ops->capture_begin(context->device, stream, error));
+  for (int i = 0; i < LAYERS; i++)
+    CHECK(apq_plan_run(plans[i], 1, x[i % 2], 0, x[1 - i % 2], 0, workspace, bytes, stream, error));
+  CHECK(ops->capture_end(context->device, stream, &graph, error));
+  for (int i = 0; i < replays; i++) {
+    CHECK(apq_copy_to_device(context, x[0], input, sizeof input, error));
+    CHECK(ops->graph_launch(context->device, graph, stream, error));
+    CHECK(apq_synchronize(context, stream, error));
+    CHECK(apq_copy_to_host(context, i ? again : first, x[0], sizeof first, error));
+    if (i) assert_memory_equal(first, again, sizeof first);
+  }
+  ops->graph_destroy(context->device, graph);
+  ops->stream_destroy(context->device, stream);
+  for (int i = 0; i < 2; i++) apq_device_free(context, x[i]);
+  apq_device_free(context, workspace);
+  for (int i = 0; i < LAYERS; i++) {
+    apq_plan_destroy(plans[i]);
+    apq_weights_destroy(weights[i]);
+  }
+}
+
 #define LINEAR_CASES                                                                               \
   cmocka_unit_test(all_pairs_against_double_precision),                                            \
       cmocka_unit_test(ranges_serve_every_count),                                                  \
       cmocka_unit_test(products_share_their_activations),                                          \
-      cmocka_unit_test(joined_matrices_are_columns_of_one)
+      cmocka_unit_test(joined_matrices_are_columns_of_one),                                        \
+      cmocka_unit_test(a_graph_of_32_layers_repeats_itself)
 
 #endif

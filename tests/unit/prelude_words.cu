@@ -44,7 +44,12 @@ APQ_FUNCTION apq_u32 words_global(const words_args *args) {
   apq_stg16(to + 64, (apq_u16)sum);
   apq_stg8(to + 65, (apq_u8)sum);
   apq_threadfence();
-  return apq_atomic_increment(args->counter) + apq_ldg32_volatile(args->counter);
+  apq_u32 early = apq_ldg128_volatile(args->from).y;
+  apq_u64 late = early;
+  apq_early32(early);
+  apq_early64(late);
+  return apq_atomic_increment(args->counter) + apq_ldg32_volatile(args->counter) + early +
+         (apq_u32)late;
 }
 
 APQ_FUNCTION apq_u32 words_warp(apq_u32 v) {

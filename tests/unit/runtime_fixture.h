@@ -29,6 +29,17 @@
                error->message, error->log ? error->log : "");                                      \
   } while (0)
 
+/* `call` fails with this status and a message that holds `word`. */
+#define REFUSES(expected, word, call)                                                              \
+  do {                                                                                             \
+    apq_error refusal = APQ_ERROR_INIT;                                                            \
+    apq_error *const error = &refusal;                                                             \
+    apq_status status = call;                                                                      \
+    if (status != (expected) || refusal.status != (expected) || !strstr(refusal.message, word))    \
+      fail_msg("%s: %s: '%s'", #call, apq_status_name(status), refusal.message);                   \
+    apq_error_clear(&refusal);                                                                     \
+  } while (0)
+
 /* The runtime's tests share a folder of compiled kernels, and one run of the tests serves the next.
  */
 static inline void use_cache(const char *folder) {

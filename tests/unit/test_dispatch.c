@@ -194,6 +194,23 @@ static void a_kernel_tuned_for_one_token_does_not_serve_thousands(void **state) 
   apq__winner_table_free(&table);
 }
 
+static void weights_are_not_streamed_once_for_each_token(void **state) {
+  (void)state;
+  apq__target target = real_target();
+  apq__winner_table table = {0};
+  add_tuned(&table, &target, problem_of(2, 2, 1, 4096, 4096), "family=decode,tile_m=1");
+  add_tuned(&table, &target, problem_of(2, 2, 8, 4096, 4096), "family=decode,tile_m=8");
+  apq__winner_table_seal(&table);
+  for (int m = 1; m <= 8; m++) {
+    apq__choice choice = first_choice(&table, problem_of(2, 2, m, 4096, 4096), &target);
+    assert_non_null(choice.tuned);
+    assert_int_equal(choice.tuned->problem.m, m == 1 ? 1 : 8);
+  }
+  assert_int_equal(first_choice(&table, problem_of(2, 2, 9, 4096, 4096), &target).source,
+                   APQ__SOURCE_MODEL);
+  apq__winner_table_free(&table);
+}
+
 static void other_gpus_of_the_arch_serve_after_this_one(void **state) {
   (void)state;
   apq__target target = real_target();
@@ -301,6 +318,7 @@ int main(void) {
       cmocka_unit_test(nearest_is_by_ratio_and_monotonic_in_m),
       cmocka_unit_test(a_nearest_config_that_cannot_run_here_is_passed_over),
       cmocka_unit_test(a_kernel_tuned_for_one_token_does_not_serve_thousands),
+      cmocka_unit_test(weights_are_not_streamed_once_for_each_token),
       cmocka_unit_test(other_gpus_of_the_arch_serve_after_this_one),
       cmocka_unit_test(winners_that_do_not_apply_are_counted_and_ignored),
       cmocka_unit_test(sealing_keeps_the_row_that_takes_precedence),

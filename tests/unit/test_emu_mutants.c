@@ -33,6 +33,8 @@ static const struct {
      "family=bmma,out=i32,p=2,q=2,stages=2,store=staged,recombine=shared",
      {3, 1, 1, 0}},
     {"emu:sm_80", "family=imma,out=i32,p=3,q=4,stages=3,split_k=2,store=staged", {4, 1, 1, 1}},
+    {"emu:sm_80", "family=decode,out=i32,p=2,q=4,tile_m=4,operand=shared", {2, 1, 1, 0}},
+    {"emu:sm_80", "family=decode,out=i32,p=5,q=4,core=u8,operand=shared,persist=1", {2, 1, 1, 0}},
     {"emu:sm_90a",
      "family=bgmma,out=i32,p=2,q=2,tile_k=512,stages=2",
      {1, 0, 0, 0, 1, 1, 1, 1, 1, 2, 1, 1, 0}},

@@ -27,7 +27,7 @@ static apq__config config_of(const char *text) {
 static void every_family_declares_its_knobs(void **state) {
   (void)state;
   const char *names[] = {"bmma", "imma", "decode", "pack"};
-  for (size_t i = 0; i < 4; i++) {
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     const apq__family *family = apq__family_find(names[i]);
     assert_non_null(family);
     int count = 0;
@@ -88,6 +88,14 @@ static void limits_give_reasons(void **state) {
       {"sm_90a", "family=bmma,schedule=horner,recombine=shared", "schedule"},
       {"sm_90a", "family=imma,split_k=4", "staged"},
       {"sm_90a", "family=imma,tile_m=256,tile_n=256,warps_m=8,warps_n=8", "threads"},
+      {"sm_75", "family=decode", "core=u8"},
+      {"sm_80", "family=decode,pdl=1", "dependent"},
+      {"sm_90a", "family=decode,core=u8,schedule=horner", "schedule"},
+      {"sm_90a", "family=decode,warps_k=32,warps_n=2", "threads"},
+      {"sm_90a", "family=decode,warps_k=1,tiles=4", "rows"},
+      {"sm_90a", "family=decode,p=8,depth=8", "registers"},
+      {"sm_90a", "family=decode,tile_m=32,operand=shared,warps_k=32,tiles=4", "shared memory"},
+      {"sm_80", "family=stream,pdl=1", "dependent"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     apq__target target = target_of(rows[i].arch);
@@ -100,6 +108,35 @@ static void limits_give_reasons(void **state) {
     if (status != APQ_INFEASIBLE || !strstr(error.message, rows[i].reason))
       fail_msg("%s on %s: %s", rows[i].config, rows[i].arch, error.message);
   }
+}
+
+/* What the problem adds: the panel of activations, all of k in one load, persistent grids. */
+static void decode_limits_follow_the_problem(void **state) {
+  (void)state;
+  apq__target target = target_of("sm_90a");
+  apq__problem problem = {.p = 2, .q = 8, .m = 3, .n = 11000, .k = 4096, .out = APQ_DTYPE_F16};
+  apq__shape shape;
+  apq_error error = APQ_ERROR_INIT;
+  apq__config config = config_of("family=decode,p=2,q=8,tile_m=2,warps_k=4,tiles=2,pdl=1");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
+  assert_int_equal(shape.grid[0], (11000 + 31) / 32);
+  assert_int_equal(shape.grid[1], 2);
+  assert_int_equal(shape.dependent, 1);
+  assert_int_equal(shape.tile_n, 32);
+  assert_int_equal(shape.tile_k, 2048);
+  config = config_of("family=decode,p=2,q=8,tile_m=4,persist=2,operand=keep");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
+  assert_int_equal(shape.grid[0], 264);
+  problem.k = 4097;
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_INFEASIBLE);
+  assert_non_null(strstr(error.message, "keep"));
+  /* Eight planes of four tokens in lines of 1024 k, behind the edges and the sums. */
+  config = config_of("family=decode,p=2,q=8,tile_m=4,operand=shared,warps_k=2");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
+  assert_int_equal(shape.smem_bytes, 4 * 16 + 2 * 2 * 4 * 16 * 4 + 32 * 5 * 128);
+  problem.k = 100000;
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_INFEASIBLE);
+  assert_non_null(strstr(error.message, "shared memory"));
 }
 
 static void a_source_is_self_contained_and_resolved(void **state) {
@@ -184,6 +221,7 @@ int main(void) {
       cmocka_unit_test(every_family_declares_its_knobs),
       cmocka_unit_test(completion_names_what_is_wrong),
       cmocka_unit_test(limits_give_reasons),
+      cmocka_unit_test(decode_limits_follow_the_problem),
       cmocka_unit_test(a_source_is_self_contained_and_resolved),
       cmocka_unit_test(a_default_exists_for_every_problem_and_arch),
       cmocka_unit_test(limits_of_groups_give_reasons),

@@ -45,17 +45,6 @@ static int tear_down(void **state) {
   return 0;
 }
 
-/* A failing call's status, and the word its message must contain. */
-#define REFUSES(expected, word, call)                                                              \
-  do {                                                                                             \
-    apq_error refusal = APQ_ERROR_INIT;                                                            \
-    apq_error *const error = &refusal;                                                             \
-    apq_status status = call;                                                                      \
-    if (status != (expected) || refusal.status != (expected) || !strstr(refusal.message, word))    \
-      fail_msg("%s: %s: '%s'", #call, apq_status_name(status), refusal.message);                   \
-    apq_error_clear(&refusal);                                                                     \
-  } while (0)
-
 static void bad_devices_are_refused(void **state) {
   (void)state;
   static const char *const names[] = {"emu:sm_42", "nosuch", "cuda:77", "emu:"};

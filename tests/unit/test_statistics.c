@@ -167,6 +167,42 @@ static void quantiles_are_in_order(void **state) {
     }
 }
 
+static void assert_correlation(double found, double wanted) {
+  assert_true(fabs(found - wanted) < 1e-15);
+}
+
+static void rank_correlation_is_of_order_alone(void **state) {
+  (void)state;
+  double x[] = {10, 20, 30, 40, 50}, rising[] = {1, 8, 27, 64, 1e9}, falling[] = {5, 4, 3, 2, -7};
+  assert_correlation(apq__rank_correlation(x, rising, 5), 1);
+  assert_correlation(apq__rank_correlation(x, falling, 5), -1);
+  /* Ranks 1 to 5 against 2, 1, 4, 3, 5: 1 - 6 * 4 / (5 * 24). */
+  double swapped[] = {2, 1, 4, 3, 5};
+  assert_correlation(apq__rank_correlation(x, swapped, 5), 0.8);
+  assert_correlation(apq__rank_correlation(swapped, x, 5), 0.8);
+}
+
+static void rank_correlation_averages_ties(void **state) {
+  (void)state;
+  /* Ranks 1, 2.5, 2.5, 4 against 1 to 4: 4.5 / sqrt(4.5 * 5). */
+  double tied[] = {1, 2, 2, 3}, x[] = {1, 2, 3, 4}, level[] = {6, 6, 6, 6};
+  assert_correlation(apq__rank_correlation(tied, x, 4), 4.5 / sqrt(22.5));
+  /* Ties in both: 1.5, 1.5, 3.5, 3.5 against 1, 3, 3, 3. */
+  double a[] = {5, 5, 9, 9}, b[] = {0, 2, 2, 2};
+  assert_correlation(apq__rank_correlation(a, b, 4), 2 / sqrt(4.0 * 3.0));
+  assert_true(isnan(apq__rank_correlation(x, level, 4)));
+  assert_true(isnan(apq__rank_correlation(level, x, 4)));
+}
+
+static void rank_correlation_skips_missing(void **state) {
+  (void)state;
+  double x[] = {1, NAN, 2, 3, 9}, y[] = {3, 100, 4, 5, NAN};
+  assert_correlation(apq__rank_correlation(x, y, 5), 1);
+  assert_true(isnan(apq__rank_correlation(x, y, 1)));
+  assert_true(isnan(apq__rank_correlation(x, y, 2)));
+  assert_true(isnan(apq__rank_correlation(x, y, 0)));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(quantiles_are_in_order),
@@ -176,6 +212,9 @@ int main(void) {
       cmocka_unit_test(hopeless_candidates_go_at_once),
       cmocka_unit_test(ties_go_to_the_incumbent_then_to_the_smaller_key),
       cmocka_unit_test(budgets_are_shared_and_run_out),
+      cmocka_unit_test(rank_correlation_is_of_order_alone),
+      cmocka_unit_test(rank_correlation_averages_ties),
+      cmocka_unit_test(rank_correlation_skips_missing),
       cmocka_unit_test(rounds_start_elsewhere_and_visit_each_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -460,8 +460,7 @@ static void misuse_is_named(void **state) {
   two[1] = (apq_named_weights){NULL, weights};
   REFUSES(APQ_NULL_POINTER, "matrices[1].name is NULL", apq_weights_save(path, two, 2, error));
   two[1] = (apq_named_weights){"x", NULL};
-  REFUSES(APQ_NULL_POINTER, "matrices[1].weights is NULL",
-          apq_weights_save(path, two, 2, error));
+  REFUSES(APQ_NULL_POINTER, "matrices[1].weights is NULL", apq_weights_save(path, two, 2, error));
   REFUSES(APQ_INVALID_ARGUMENT, "count=0", apq_weights_save(path, two, 0, error));
   REFUSES(APQ_NULL_POINTER, "matrices", apq_weights_save(path, NULL, 1, error));
   REFUSES(APQ_NULL_POINTER, "path", apq_weights_save(NULL, two, 1, error));

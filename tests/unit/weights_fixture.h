@@ -8,16 +8,6 @@
 #include "context.h"
 #include "weights.h"
 
-#define REFUSES(expected, word, call)                                                              \
-  do {                                                                                             \
-    apq_error refusal = APQ_ERROR_INIT;                                                            \
-    apq_error *const error = &refusal;                                                             \
-    apq_status status = call;                                                                      \
-    if (status != (expected) || refusal.status != (expected) || !strstr(refusal.message, word))    \
-      fail_msg("%s: %s: '%s'", #call, apq_status_name(status), refusal.message);                   \
-    apq_error_clear(&refusal);                                                                     \
-  } while (0)
-
 /* Everything weights hold, on the host. */
 typedef struct looked {
   int n, k, bits, group, groups, alpha, zero;

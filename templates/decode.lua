@@ -1,0 +1,92 @@
+-- Search space of the family decode (few tokens, weights streamed once into registers).
+-- The form of a space is explained at the top of bmma.lua.
+
+local function ceil_div(a, b) return (a + b - 1) // b end
+
+-- Columns of the mma that a token takes, and fragments of eight of them.
+local function fragments(config, problem)
+  local columns = 1
+  if config.core == "b1" then
+    while columns < problem.q do columns = 2 * columns end
+  end
+  return ceil_div(config.tile_m * columns, 8)
+end
+
+-- Slabs of 512 k, and how many loads of a block it takes to get through them.
+local function slabs(problem) return ceil_div(problem.k, 512) end
+local function steps(config, problem) return ceil_div(slabs(problem), config.warps_k * config.depth) end
+
+local function tiles(config, problem) return ceil_div(problem.n, 16 * config.tiles * config.warps_n) end
+
+return space {
+  name = "decode",
+  family = "decode",
+  objective = "burst",
+
+  knobs = {
+    core = { "b1", "u8" },
+    tile_m = { 1, 2, 4, 8, 16, 32 },
+    operand = { "stream", "keep", "shared" },
+    schedule = { "side", "horner" },
+    warps_k = { 2, 4, 8, 16 },
+    warps_n = { 1, 2, 4 },
+    tiles = { 1, 2 },
+    depth = { 1, 2, 3 },
+    stages = { 1, 2 },
+    persist = { 0, 1, 2, 4 },
+    min_blocks = { 1, 2, 3, 4, 6 },
+    pdl = { 0, 1 },
+  },
+
+  constraints = {
+    { "products in hardware", function(config, problem, device)
+      if config.core == "u8" then return device.u8 end
+      return device.b1_and
+    end },
+    { "the fewest tokens that cover the problem's", function(config, problem)
+      return config.tile_m >= problem.m and (config.tile_m == 1 or config.tile_m < 2 * problem.m)
+    end },
+    -- Bytes are read across, eight rows of a fragment by eight chunks: only their copies can go along.
+    { "bytes wait in shared memory", function(config) return config.core == "b1" or config.operand == "shared" end },
+    { "bytes for many planes or tokens", function(config, problem, device)
+      return config.core == "b1" or not device.b1_and or config.tile_m >= 4
+    end },
+    { "few fragments in registers, many in shared memory", function(config, problem)
+      if config.core == "u8" then return true end
+      local count = fragments(config, problem)
+      if config.operand == "shared" then return count >= 2 end
+      return count <= 8
+    end },
+    { "an accumulator a plane for few of them", function(config, problem)
+      if config.core == "u8" or problem.p == 1 then return config.schedule == "side" end
+      return (config.schedule == "side") == (problem.p * fragments(config, problem) <= 16)
+    end },
+    { "four to sixteen warps", function(config)
+      local warps = config.warps_k * config.warps_n
+      return warps >= 4 and warps <= 16
+    end },
+    { "loads no longer than k", function(config, problem)
+      local slots = config.warps_k * config.depth
+      return steps(config, problem) * slots <= slabs(problem) * 1.25 or slots <= 2
+    end },
+    { "stages that there are loads for", function(config, problem)
+      return config.stages == 1 or config.persist > 0 or config.stages <= steps(config, problem)
+    end },
+    { "blocks that go on have somewhere to go", function(config, problem, device)
+      return config.persist == 0 or tiles(config, problem) > config.persist * device.sm_count
+    end },
+    { "activations kept by blocks that go on", function(config, problem)
+      return config.operand ~= "keep" or (config.persist > 0 and steps(config, problem) == 1)
+    end },
+    { "room for the blocks that go on", function(config)
+      return config.persist == 0 or config.min_blocks == 1 or config.min_blocks == config.persist
+    end },
+    { "room for more than eight and up to 32 warps", function(config)
+      local warps = config.warps_k * config.warps_n * config.min_blocks
+      return config.min_blocks == 1 or (warps > 8 and warps <= 32)
+    end },
+    { "dependent launches where the device has them", function(config, problem, device)
+      return config.pdl == 0 or tonumber(device.cc) >= 90
+    end },
+  },
+}
