@@ -418,29 +418,30 @@ static void conversions_round_like_the_reference(void **state) {
   apq__object_free(&object);
 }
 
-/* p[0]: pairs of words; out: dp4a, permute, unsigned and signed maxima of halves. */
+/* p[0]: pairs of words; out: dp4a, permute, unsigned and signed maxima of halves, select. */
 static void packed_words_work_on_their_parts(void **state) {
   (void)state;
   static const char body[] =
       "APQ_KERNEL(test, test_args, 32, 1) {\n"
       "  for (int i = apq_thread(); i < args.i[0]; i += 32) {\n"
       "    const apq_u32 *in = (const apq_u32 *)args.p[0] + 2 * i;\n"
-      "    apq_u32 a = apq_ldg32(in), b = apq_ldg32(in + 1), *out = (apq_u32 *)args.p[1] + 4 * i;\n"
+      "    apq_u32 a = apq_ldg32(in), b = apq_ldg32(in + 1), *out = (apq_u32 *)args.p[1] + 5 * i;\n"
       "    apq_stg32(out, (apq_u32)apq_dp4a_u8(a, b, -7));\n"
       "    apq_stg32(out + 1, apq_permute(a, b, 0x6240));\n"
       "    apq_stg32(out + 2, apq_max_u16x2(a, b));\n"
       "    apq_stg32(out + 3, apq_max_s16x2(a, b));\n"
+      "    apq_stg32(out + 4, apq_select(a, b, 0x00ffff00u));\n"
       "  }\n"
       "}\n";
   static const uint32_t in[][2] = {{0x01020304u, 0x05060708u},
                                    {0xffffffffu, 0xffffffffu},
                                    {0x80007fffu, 0x7fff8000u},
                                    {0x0001ffffu, 0x00020000u}};
-  static const uint32_t expected[][4] = {
-      {63, 0x06020804u, 0x05060708u, 0x05060708u},
-      {4 * 255 * 255 - 7, 0xffffffffu, 0xffffffffu, 0xffffffffu},
-      {2 * 0x7f * 0x80 - 7, 0xff0000ffu, 0x80008000u, 0x7fff7fffu},
-      {(uint32_t)-5, 0x020100ffu, 0x0002ffffu, 0x00020000u}};
+  static const uint32_t expected[][5] = {
+      {63, 0x06020804u, 0x05060708u, 0x05060708u, 0x05020308u},
+      {4 * 255 * 255 - 7, 0xffffffffu, 0xffffffffu, 0xffffffffu, 0xffffffffu},
+      {2 * 0x7f * 0x80 - 7, 0xff0000ffu, 0x80008000u, 0x7fff7fffu, 0x7f007f00u},
+      {(uint32_t)-5, 0x020100ffu, 0x0002ffffu, 0x00020000u, 0x0001ff00u}};
   enum { COUNT = sizeof in / sizeof in[0] };
   apq__object object = {0};
   test_kernel test;
@@ -448,14 +449,14 @@ static void packed_words_work_on_their_parts(void **state) {
   test_open(&test, "sm_90a", 1, &object);
   test_use(&test, "test", 0);
   test_args args = {.i = {COUNT}};
-  uint32_t out[COUNT][4];
+  uint32_t out[COUNT][5];
   args.p[0] = test_upload(&test, in, sizeof in);
   args.p[1] = test_alloc(&test, sizeof out);
   apq_error error = APQ_ERROR_INIT;
   check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
   test_download(&test, out, args.p[1], sizeof out);
   for (int i = 0; i < COUNT; i++)
-    for (int j = 0; j < 4; j++) assert_int_equal(out[i][j], expected[i][j]);
+    for (int j = 0; j < 5; j++) assert_int_equal(out[i][j], expected[i][j]);
   test.device->ops->release(test.device, args.p[0]);
   test.device->ops->release(test.device, args.p[1]);
   test_close(&test);

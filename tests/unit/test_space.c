@@ -88,7 +88,7 @@ static void candidates_are_complete_feasible_and_sorted(const apq__config *confi
 static int is_out_of_scope(const char *space, const apq__target *target,
                            const apq__problem *problem) {
   if (strcmp(space, "bmma") == 0) return target->b1_xor_macs == 0;
-  if (strcmp(space, "bgmma") == 0 || strcmp(space, "igmma") == 0)
+  if (strcmp(space, "bgmma") == 0 || strcmp(space, "igmma") == 0 || strcmp(space, "imma_bulk") == 0)
     return strcmp(target->arch, "sm_90a") != 0;
   return strcmp(space, "decode") == 0 && problem->m > 32;
 }
