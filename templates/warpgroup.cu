@@ -27,11 +27,14 @@
 #define Y_TILE TILE_N
 #endif
 
-/* Warpgroups that share a tile, and 64-row blocks that each has of it. */
+/* Warpgroups that share a tile, 64-row blocks that each has of it, and who tells another to start:
+ * the warps of one that takes turns with it, or one thread of one that it follows. */
 #if ROLES == ROLES_PINGPONG
-#define SHARERS 1
+#define SHARERS        1
+#define START_ARRIVALS 4
 #else
-#define SHARERS CONSUMERS
+#define SHARERS        CONSUMERS
+#define START_ARRIVALS 1
 #endif
 #define X_BLOCKS (X_TILE / 64 / SHARERS)
 
