@@ -98,7 +98,7 @@ APQ_FUNCTION void apq_init_ring(void) {
     apq_mbarrier_init(FREE(slot), RELEASES(SHARERS));
   }
   APQ_UNROLL
-  for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), 1);
+  for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), START_ARRIVALS);
 }
 
 APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
@@ -242,8 +242,10 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
     pass = apq_next_pass(pass);
   }
 #if ROLES == ROLES_PINGPONG
-  /* The other warpgroup's turn: its products follow these. */
-  if (apq_thread() % 128 == 0) apq_mbarrier_arrive(TURN(2 - apq_thread() / 128));
+  /* The other warpgroup's turn: its products follow these.  Each warp says so, or one that lags
+   * could miss its own next turn. */
+  apq_syncwarp();
+  if (apq_thread() % 32 == 0) apq_mbarrier_arrive(TURN(2 - apq_thread() / 128));
 #endif
   apq_wgmma_wait(0);
   apq_release(FREE(held));

@@ -30,7 +30,7 @@ APQ_FUNCTION void apq_init_ring(void) {
     apq_mbarrier_init(W_FREE(slot), RELEASES(SHARERS));
   }
   APQ_UNROLL
-  for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), 1);
+  for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), START_ARRIVALS);
 }
 
 APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {

@@ -136,8 +136,10 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
     }
   }
 #if ROLES == ROLES_PINGPONG
-  /* The other warpgroup's turn: its products follow these. */
-  if (apq_thread() % 128 == 0) apq_mbarrier_arrive(TURN(2 - apq_thread() / 128));
+  /* The other warpgroup's turn: its products follow these.  Each warp says so, or one that lags
+   * could miss its own next turn. */
+  apq_syncwarp();
+  if (apq_thread() % 32 == 0) apq_mbarrier_arrive(TURN(2 - apq_thread() / 128));
 #endif
   apq_wgmma_wait(0);
   apq_release(FREE(held));

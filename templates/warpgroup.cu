@@ -27,12 +27,15 @@
 #define Y_TILE TILE_N
 #endif
 
-/* Warpgroups that share a tile; 64-row blocks and columns that each has of it, and where they
- * begin. */
+/* Warpgroups that share a tile; who tells another to start, the warps of one that takes turns with
+ * it, or one thread of one that it follows; 64-row blocks and columns that each has of a tile, and
+ * where they begin. */
 #if ROLES == ROLES_PINGPONG
-#define SHARERS 1
+#define SHARERS        1
+#define START_ARRIVALS 4
 #else
-#define SHARERS CONSUMERS
+#define SHARERS        CONSUMERS
+#define START_ARRIVALS 1
 #endif
 #if DIVIDE == DIVIDE_COLUMNS
 #define X_BLOCKS        (X_TILE / 64)
