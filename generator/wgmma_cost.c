@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "family_impl.h"
 
 /* The time of the warpgroup families: the busiest SM's main loops, bound by the tensor cores, by
@@ -8,8 +10,10 @@ static double at_least(double a, double b) {
   return a > b ? a : b;
 }
 
-/* 32-bit operations to unpack eight words of codes of p planes (templates/unpack.cu). */
-static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
+/* Cycles between the products of one block of 128 k and the next that unpacking p planes takes: the
+ * two warps of a scheduler share its integer units, and each has one block to unpack before its
+ * next products (fitted to kernels of 128, 192 and 256 tokens on an H200). */
+static const double unpack_cycles[9] = {0, 520, 580, 660, 760, 900, 1000, 1270, 1330};
 
 /* wgmma against mma.sync, whose rates the target gives: 15 300 against 10 260 TOPS in b1, 1 900
  * against 1 280 in u8; and bulk copies against the loads behind its L2 rate: 12 TB/s were seen
@@ -34,7 +38,9 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   double slabs = depth / g->tile_k, w_rows = (double)g->tile_n * g->p, a_rows = g->tile_m;
   if (g->is_bytes) {
     shared += write_cycles(w_rows * slabs, g->slab) + write_cycles(a_rows * depth / 128, 128);
-    integer = (double)g->x_tile * depth / 1024 * unpack_operations[g->p] / 4 * 1.6;
+    /* One warpgroup alone has the integer units to itself. */
+    integer = depth / 128 * unpack_cycles[g->p] * (g->consumers > 1 ? 1 : 0.45) * g->x_blocks;
+    if (g->is_pingpong) integer /= 2;
   } else {
     w_rows = (double)g->tile_n * (g->swap ? g->x_planes : g->y_planes);
     a_rows = (double)g->tile_m * (g->swap ? g->y_planes : g->x_planes);
@@ -44,7 +50,9 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   double fetched =
       (w_rows / g->cluster_m * 0.125 + a_rows / g->cluster_n * (g->is_bytes ? 1.0 : 0.125)) * depth;
   double l2_rate = target->l2_bytes_per_s * bulk_gain / target->sm_count / target->clock_hz;
-  double busy = at_least(at_least(tensor / 0.93, shared), at_least(integer, fetched / l2_rate));
+  double busy = at_least(at_least(tensor / 0.93, shared), fetched / l2_rate);
+  /* Where unpacking takes about as long, the two hide each other only in part. */
+  busy = pow(pow(busy, 6) + pow(integer, 6), 1.0 / 6);
   /* A ring has to cover the latency of its copies, about 1 500 cycles. */
   double covered = (g->stages - 1) * (double)(g->is_bytes ? 128 : g->tile_k) / depth * busy;
   if (covered < 1500) busy += (1500 - covered) / (covered + 300) * 0.8 * busy;
