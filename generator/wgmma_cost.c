@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "family_impl.h"
 
 /* The time of the warpgroup families: the busiest SM's main loops, bound by the tensor cores, by
@@ -8,8 +10,10 @@ static double at_least(double a, double b) {
   return a > b ? a : b;
 }
 
-/* 32-bit operations to unpack eight words of codes of p planes (templates/unpack.cu). */
-static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
+/* Cycles between the products of one block of 128 k and the next that unpacking p planes takes: the
+ * two warps of a scheduler share its integer units, and each has one block to unpack before its
+ * next products (fitted to kernels of 128, 192 and 256 tokens on an H200). */
+static const double unpack_cycles[9] = {0, 520, 580, 660, 760, 900, 1000, 1270, 1330};
 
 /* wgmma against mma.sync, whose rates the target gives: 15 300 against 10 260 TOPS in b1, 1 900
  * against 1 280 in u8; and bulk copies against the loads behind its L2 rate: 12 TB/s were seen
@@ -22,17 +26,20 @@ static double write_cycles(double rows, double bytes) {
   return rows * at_least(bytes, 80) / 128;
 }
 
-/* imma_bulk: a warp reads all activations of its warpgroup's share by itself and unpacks its
- * weights among its products.  0.85 of the integer operations were seen to add to the products'
- * time (W4A4, tiles of 64x64 and 32x128 a warp), and little else. */
+/* imma_bulk: mma.sync keeps its scheduler from issuing anything else, so each other instruction
+ * adds its cycle: unpacking, loads, and what a warp does about the ring each 128 k (W4A4, tiles of
+ * 64x64 and 32x128 a warp: within 5 %).  A warp reads all activations of its warpgroup's share by
+ * itself. */
 static double mma_cycles(const apq__wgmma_knobs *g, const apq__target *target, double depth) {
+  static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
+  double blocks = depth / 128, warps = 4.0 * g->consumers, weights = g->x_tile * g->y_sharers;
   double tensor = (double)g->x_tile * g->y_tile * depth / target->u8_macs;
-  double weights = (double)g->x_tile * g->y_sharers;
-  double shared = (4.0 * g->consumers * g->y_share + weights * g->p / 8) * depth / 128 +
+  double others =
+      weights / 8 * (unpack_operations[g->p] + 1) + warps * (g->y_share / 16.0 * 4 + 15);
+  double shared = (warps * g->y_share + weights * g->p / 8) * depth / 128 +
                   write_cycles((double)g->tile_n * g->p * depth / g->tile_k, g->slab) +
-                  write_cycles(g->tile_m * depth / 128, 128);
-  double integer = weights * depth / 1024 * unpack_operations[g->p] / 4 * 1.6;
-  return at_least(tensor + 0.85 * integer, 0.9 * shared);
+                  write_cycles(g->tile_m * blocks, 128);
+  return at_least(tensor + others / 4 * blocks, 0.9 * shared);
 }
 
 /* Cycles of one unit's main loop. */
@@ -47,7 +54,9 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   double slabs = depth / g->tile_k, w_rows = (double)g->tile_n * g->p, a_rows = g->tile_m;
   if (g->is_bytes) {
     shared += write_cycles(w_rows * slabs, g->slab) + write_cycles(a_rows * depth / 128, 128);
-    integer = (double)g->x_tile * depth / 1024 * unpack_operations[g->p] / 4 * 1.6;
+    /* One warpgroup alone has the integer units to itself. */
+    integer = depth / 128 * unpack_cycles[g->p] * (g->consumers > 1 ? 1 : 0.45) * g->x_blocks;
+    if (g->is_pingpong) integer /= 2;
   } else {
     w_rows = (double)g->tile_n * (g->swap ? g->x_planes : g->y_planes);
     a_rows = (double)g->tile_m * (g->swap ? g->y_planes : g->x_planes);
@@ -57,9 +66,10 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   double fetched =
       (w_rows / g->cluster_m * 0.125 + a_rows / g->cluster_n * (g->is_bytes ? 1.0 : 0.125)) * depth;
   double l2_rate = target->l2_bytes_per_s * bulk_gain / target->sm_count / target->clock_hz;
-  double busy = at_least(tensor / 0.93, at_least(shared, integer));
-  if (g->is_mma) busy = mma_cycles(g, target, depth);
-  busy = at_least(busy, fetched / l2_rate);
+  double busy = at_least(at_least(tensor / 0.93, shared), fetched / l2_rate);
+  /* Where unpacking takes about as long, the two hide each other only in part. */
+  busy = pow(pow(busy, 6) + pow(integer, 6), 1.0 / 6);
+  if (g->is_mma) busy = at_least(mma_cycles(g, target, depth), fetched / l2_rate);
   /* A ring has to cover the latency of its copies, about 1 500 cycles. */
   double covered = (g->stages - 1) * (double)(g->is_bytes ? 128 : g->tile_k) / depth * busy;
   if (covered < 1500) busy += (1500 - covered) / (covered + 300) * 0.8 * busy;
