@@ -234,26 +234,15 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
       apq_wgmma_wait(1);
       if (held >= 0) apq_release(FREE(held));
       held = at->slot;
-#if STAGGER > 0
-      if (lead > 0 && --lead == 0 && apq_thread() % 128 == 0) apq_mbarrier_arrive(STARTED(sharer));
-#endif
+      apq_let_follow(&lead, STARTED(sharer), 0);
       *at = apq_next_place(*at, STAGES);
     }
     pass = apq_next_pass(pass);
   }
-#if ROLES == ROLES_PINGPONG
-  /* The other warpgroup's turn: its products follow these.  Each warp says so, or one that lags
-   * could miss its own next turn. */
-  apq_syncwarp();
-  if (apq_thread() % 32 == 0) apq_mbarrier_arrive(TURN(2 - apq_thread() / 128));
-#endif
+  apq_pass_turn(TURN(2 - apq_thread() / 128));
   apq_wgmma_wait(0);
   apq_release(FREE(held));
-#if STAGGER > 0
-  if (lead > 0 && apq_thread() % 128 == 0) apq_mbarrier_arrive(STARTED(sharer));
-#else
-  (void)lead;
-#endif
+  apq_let_follow(&lead, STARTED(sharer), 1);
   (void)args;
   (void)pending;
 }

@@ -177,16 +177,10 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
       apq_release(FREE(at->a.slot));
       at->a = apq_next_place(at->a, STAGES);
 #endif
-#if STAGGER > 0
-      if (lead > 0 && --lead == 0 && apq_thread() % 128 == 0) apq_mbarrier_arrive(STARTED(sharer));
-#endif
+      apq_let_follow(&lead, STARTED(sharer), 0);
     }
   }
-#if STAGGER > 0
-  if (lead > 0 && apq_thread() % 128 == 0) apq_mbarrier_arrive(STARTED(sharer));
-#else
-  (void)lead;
-#endif
+  apq_let_follow(&lead, STARTED(sharer), 1);
   (void)args;
   (void)pending;
 }

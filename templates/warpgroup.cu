@@ -154,6 +154,31 @@ APQ_FUNCTION void apq_copy_tile(int at, const apq_tensor_map *map, int barrier, 
 #define W_MASK (((1 << CLUSTER_M) - 1) << (RANK_N * CLUSTER_M))
 #define A_MASK ((CLUSTER_N == 2 ? 1 | 1 << CLUSTER_M : 1) << RANK_M)
 
+/* After a stage, or at the end of a unit: a warpgroup that another one follows by `lead` stages
+ * lets it start, once. */
+APQ_FUNCTION void apq_let_follow(int *lead, int barrier, int is_end) {
+#if STAGGER > 0
+  if (*lead == 0) return;
+  *lead = is_end ? 0 : *lead - 1;
+  if (*lead == 0 && apq_thread() % 128 == 0) apq_mbarrier_arrive(barrier);
+#else
+  (void)lead;
+  (void)barrier;
+  (void)is_end;
+#endif
+}
+
+/* After the last products of a turn are started: the other warpgroup's turn has come.  Each warp
+ * says so, or one that lags could miss its own next turn. */
+APQ_FUNCTION void apq_pass_turn(int barrier) {
+#if ROLES == ROLES_PINGPONG
+  apq_syncwarp();
+  if (apq_thread() % 32 == 0) apq_mbarrier_arrive(barrier);
+#else
+  (void)barrier;
+#endif
+}
+
 /* A warp has read a slot: it says so to every block that copies into it.  All its lanes call. */
 APQ_FUNCTION void apq_release(int barrier) {
 #if CLUSTER > 1
