@@ -1,25 +1,18 @@
 #include "generator.h"
 
 #include "family_impl.h"
+#include "roofline.h"
 
 /* A roofline whose terms are those a kernel of this kind can be bound by.  Rates come from
  * target.c; the other constants (exposed latency, epilogue, launch) are estimates and not fitted.
  * docs/performance.md compares the order with measurements: fair for few planes, poor for imma. */
 
-static double at_least(double a, double b) {
-  return a > b ? a : b;
-}
-static double at_most(double a, double b) {
-  return a < b ? a : b;
-}
 static double ceil_to(double value, double unit) {
   double whole = (double)(long long)(value / unit);
   return whole * unit < value ? whole + 1 : whole;
 }
 
-/* 32-bit operations that transposing the words of p planes costs, for eight words of codes
- * (templates/imma.cu, absent planes folded away). */
-static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
+const double apq__unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
 
 /* Cycles one block keeps each unit of its SM busy for one stage. */
 typedef struct {
@@ -44,7 +37,7 @@ static stage_cycles stage_cost(const apq__gemm_knobs *g, const apq__target *targ
     reads = activation + weight;
     mma = products / 4096;
     double words = (double)g->tile_n * g->tile_k / 1024 * g->warps_m; /* eight-word groups */
-    cost.integer = words * unpack_operations[g->p] / 64 + mma * 32 / 128;
+    cost.integer = words * apq__unpack_operations[g->p] / 64 + mma * 32 / 128;
   } else {
     double x = (double)g->x_rows * g->tile_k / 8 * g->y_warps;
     double y = (double)g->y_rows * g->tile_k / 8 * g->x_warps;

@@ -1,6 +1,7 @@
 #include "decode_impl.h"
 
 #include "family_impl.h"
+#include "roofline.h"
 
 apq__decode_knobs apq__decode_read(const apq__config *config) {
   apq__decode_knobs d = {0};
@@ -69,10 +70,6 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {problem && d.is_keep && problem->k > d.load_k,
        "operand=keep needs one load to hold all of k"},
       {problem && apq__ceil_div(problem->m, d.tile_m) > GRID_MAX, "more tiles than a grid has"},
-      {problem && problem->group, "no scales of groups"},
-      {problem && (problem->p != d.p || problem->q != d.q), "the problem has other bits"},
-      {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
-       "the problem has another output type"},
   };
   apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
   if (status) return status;
@@ -90,17 +87,6 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
   shape->grid[2] = 1;
   return APQ_OK;
 }
-
-static double at_least(double a, double b) {
-  return a > b ? a : b;
-}
-static double at_most(double a, double b) {
-  return a < b ? a : b;
-}
-
-/* Instructions of 32 bits that unpacking 32 codes of p bits takes (decode_core.cu, absent planes
- * folded away). */
-static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
 
 /* Bound by the weights' way from device memory, by what is in flight of them, by the activations'
  * way from L2, or by the products.  Latencies are estimates, in line with docs/decode.md. */
@@ -138,7 +124,7 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
   double tensor_rate = d.is_bytes ? target->u8_macs : target->b1_and_macs;
   if (tensor_rate <= 0) tensor_rate = 800;
   double issued = macs / (d.is_bytes ? 4096 : 32768) * (d.is_horner && !d.is_bytes ? 4 : 2) * 32;
-  if (d.is_bytes) issued += tiles * passes * d.rows * problem->k / 32 * unpack_operations[d.p];
+  if (d.is_bytes) issued += tiles * passes * d.rows * problem->k / 32 * apq__unpack_operations[d.p];
   double products =
       at_least(macs / tensor_rate, issued / 128) / (target->sm_count * target->clock_hz);
   return launch + at_least(dram, at_least(l2, products)) + 0.3 * at_most(l2, products);

@@ -66,9 +66,6 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
        "too many registers for an SM"},
       {problem && g.split_k > 1 && g.split_k > k_stages(&g, problem),
        "more splits than stages of k"},
-      {problem && (problem->p != g.p || problem->q != g.q), "the problem has other bits"},
-      {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
-       "the problem has another output type"},
   };
   apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
   if (status) return status;
@@ -107,6 +104,19 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
   return APQ_OK;
 }
 
+/* What every product kernel is built for. */
+static apq_status check_problem(const apq__config *config, const apq__problem *problem,
+                                apq_error *error) {
+  const apq__refusal rows[] = {
+      {problem->p != apq__config_int(config, "p", 0) ||
+           problem->q != apq__config_int(config, "q", 0),
+       "the problem has other bits"},
+      {!apq__config_is(config, "out", apq_dtype_name(problem->out)),
+       "the problem has another output type"},
+  };
+  return apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
+}
+
 apq_status apq__config_limits(const apq__config *config, const apq__problem *problem,
                               const apq__target *target, apq__shape *shape, apq_error *error) {
   const apq__family *family = NULL;
@@ -119,6 +129,7 @@ apq_status apq__config_limits(const apq__config *config, const apq__problem *pro
                          ? "the family has no group scales"
                          : "the problem has other groups");
   status = family->ops->limits(config, problem, target, shape, error);
+  if (!status && problem && family->is_product) status = check_problem(config, problem, error);
   if (status || shape->tile_m) return status;
   shape->tile_m = apq__config_int(config, "tile_m", 0);
   shape->tile_n = apq__config_int(config, "tile_n", 0);

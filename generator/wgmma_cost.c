@@ -1,14 +1,11 @@
 #include <math.h>
 
 #include "family_impl.h"
+#include "roofline.h"
 
 /* The time of the warpgroup families: the busiest SM's main loops, bound by the tensor cores, by
  * shared memory or by what the L2 delivers, and what of its epilogues no other warpgroup's products
  * cover. */
-
-static double at_least(double a, double b) {
-  return a > b ? a : b;
-}
 
 /* Cycles between the products of one block of 128 k and the next that unpacking p planes takes: the
  * two warps of a scheduler share its integer units, and each has one block to unpack before its
@@ -31,11 +28,10 @@ static double write_cycles(double rows, double bytes) {
  * 64x64 and 32x128 a warp: within 5 %).  A warp reads all activations of its warpgroup's share by
  * itself. */
 static double mma_cycles(const apq__wgmma_knobs *g, const apq__target *target, double depth) {
-  static const double unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
   double blocks = depth / 128, warps = 4.0 * g->consumers, weights = g->x_tile * g->y_sharers;
   double tensor = (double)g->x_tile * g->y_tile * depth / target->u8_macs;
   double others =
-      weights / 8 * (unpack_operations[g->p] + 1) + warps * (g->y_share / 16.0 * 4 + 15);
+      weights / 8 * (apq__unpack_operations[g->p] + 1) + warps * (g->y_share / 16.0 * 4 + 15);
   double shared = (warps * g->y_share + weights * g->p / 8) * depth / 128 +
                   write_cycles((double)g->tile_n * g->p * depth / g->tile_k, g->slab) +
                   write_cycles(g->tile_m * blocks, 128);

@@ -21,7 +21,6 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.cluster_m = apq__config_int(config, "cluster_m", 1);
   g.cluster_n = apq__config_int(config, "cluster_n", 1);
   g.split_k = apq__config_int(config, "split_k", 1);
-  g.raster = apq__config_int(config, "raster", 1);
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
   g.is_overlapped = apq__config_int(config, "overlap", 0);
@@ -114,9 +113,6 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {registers > registers_of[g.consumers < 4 ? g.consumers : 3], "too many registers a thread"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
       {problem && g.split_k > stages, "more splits than stages of k"},
-      {problem && (problem->p != g.p || problem->q != g.q), "the problem has other bits"},
-      {problem && !apq__config_is(config, "out", apq_dtype_name(problem->out)),
-       "the problem has another output type"},
   };
   apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
   if (status) return status;
