@@ -5,8 +5,7 @@
  * wgmma takes 64 rows of one operand, called x, and up to 256 columns of the other, y: activations
  * and weights, or exchanged with SWAP.
  *
- * The family gives its knobs, and SWAP and the cluster where they are none; W_THREADS, and with
- * them apq_feed_weights; RING_BYTES, RING_BARRIERS; apq_ring, apq_init_ring, apq_stage_count,
+ * The family gives its knobs; RING_BYTES, RING_BARRIERS; apq_ring, apq_init_ring, apq_stage_count,
  * apq_skip_unit, apq_produce, apq_consume, apq_sum. */
 
 #define THREADS (128 + 128 * CONSUMERS)
@@ -154,6 +153,12 @@ APQ_FUNCTION void apq_copy_tile(int at, const apq_tensor_map *map, int barrier, 
 #define W_MASK (((1 << CLUSTER_M) - 1) << (RANK_N * CLUSTER_M))
 #define A_MASK ((CLUSTER_N == 2 ? 1 | 1 << CLUSTER_M : 1) << RANK_M)
 
+/* One arrival for a warp, once all its lanes are here. */
+APQ_FUNCTION void apq_arrive_warp(int barrier) {
+  apq_syncwarp();
+  if (apq_thread() % 32 == 0) apq_mbarrier_arrive(barrier);
+}
+
 /* After a stage, or at the end of a unit: a warpgroup that another one follows by `lead` stages
  * lets it start, once. */
 APQ_FUNCTION void apq_let_follow(int *lead, int barrier, int is_end) {
@@ -172,8 +177,7 @@ APQ_FUNCTION void apq_let_follow(int *lead, int barrier, int is_end) {
  * says so, or one that lags could miss its own next turn. */
 APQ_FUNCTION void apq_pass_turn(int barrier) {
 #if ROLES == ROLES_PINGPONG
-  apq_syncwarp();
-  if (apq_thread() % 32 == 0) apq_mbarrier_arrive(barrier);
+  apq_arrive_warp(barrier);
 #else
   (void)barrier;
 #endif
@@ -188,8 +192,7 @@ APQ_FUNCTION void apq_release(int barrier) {
   apq_syncwarp();
   if (lane < FRIENDS) apq_mbarrier_arrive_at(barrier, rank);
 #else
-  apq_syncwarp();
-  if (apq_thread() % 32 == 0) apq_mbarrier_arrive(barrier);
+  apq_arrive_warp(barrier);
 #endif
 }
 /* Arrivals that free a slot which `warpgroups` read. */

@@ -417,8 +417,7 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
     else
       apq_finish_share(args, &work, &lane, warpgroup, 0, acc, &pending);
 #endif
-    apq_syncwarp();
-    if (t % 32 == 0) apq_mbarrier_arrive(EDGES_FREE(set.slot));
+    apq_arrive_warp(EDGES_FREE(set.slot));
     set = apq_next_place(set, 2);
   }
 #if OVERLAP
