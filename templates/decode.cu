@@ -19,6 +19,7 @@
  * @knob operand   = stream : stream keep shared : activations loaded with the weights, or once to
  * registers, or once to shared memory
  * @knob schedule  = side : side horner : an accumulator for each weight plane, or one (b1 only)
+ * @knob cluster   = 1 : 1 2 4 8 : blocks that divide k and send each other their sums
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended, and loads weights
  * meanwhile
  *
@@ -29,16 +30,25 @@
 #define WARPS   (WARPS_N * WARPS_K)
 #define THREADS (32 * WARPS)
 #define ROWS    (16 * TILES * WARPS_N) /* of a block's tile */
-#define RESULTS (TILE_M * ROWS)
+#define OWN     (ROWS / CLUSTER) /* rows that the block finishes */
+#define RESULTS (TILE_M * OWN)
 
 /* A thread finishes one channel: a token, and every M_STEP-th after it. */
-#define M_STEP (THREADS / ROWS)
+#define M_STEP (THREADS / OWN)
 
-/* Shared memory: the edges of the tokens, two sets of the warps' sums, [warp of k][token][row], and
- * with operand=shared the activations, [column][its bytes]. */
+/* Shared memory: the edges of the tokens, the sums, and with operand=shared the activations,
+ * [column][its bytes].  The sums: two sets of the warps' own, [warp of k][token][row]; in a cluster
+ * one set of all its warps', SENT_WORDS of each, and in front the mbarrier that counts them. */
+#define EDGES_AT (CLUSTER > 1 ? 16 : 0)
+#define SETS_AT  (EDGES_AT + TILE_M * EDGE_BYTES)
+#if CLUSTER > 1
+#define SETS      1
+#define SET_WORDS (CLUSTER * WARPS_K * SENT_WORDS)
+#else
+#define SETS      2
 #define SET_WORDS (WARPS_K * RESULTS)
-#define SETS_AT   (TILE_M * EDGE_BYTES)
-#define PANEL_AT  (SETS_AT + 2 * 4 * SET_WORDS)
+#endif
+#define PANEL_AT (SETS_AT + SETS * 4 * SET_WORDS)
 
 /* What the kernel before this one wrote is read only past apq_grid_wait, and not through the path
  * of data that nothing writes during the launch. */
@@ -53,7 +63,11 @@ typedef struct apq_lane {
   int n_warp, k_warp;
   int m0;         /* first token of the block */
   apq_u32 chunks; /* 16-byte chunks of a weight row */
-  int steps;      /* loads of a tile */
+  apq_u32 begin;  /* the first of them that is this block's */
+  apq_u32 span;   /* its chunks, whole slabs: those that there are, and room for them */
+  apq_u32 room;
+  int rank;  /* of the block in its cluster */
+  int steps; /* loads of a tile */
   int tiles;      /* of n */
 } apq_lane;
 
@@ -89,7 +103,18 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   lane->n_warp = (int)(thread / 32 / WARPS_K);
   lane->m0 = apq_block_y() * TILE_M;
   lane->chunks = (apq_u32)args->row_bytes / 16;
-  lane->steps = (int)((lane->chunks + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH));
+#if CLUSTER > 1
+  lane->rank = apq_cluster_rank();
+  lane->room = (lane->chunks + 4 * CLUSTER - 1) / (4 * CLUSTER) * 4;
+  lane->begin = (apq_u32)lane->rank * lane->room;
+  lane->span = lane->chunks > lane->begin ? lane->chunks - lane->begin : 0;
+  if (lane->span > lane->room) lane->span = lane->room;
+#else
+  lane->rank = 0;
+  lane->begin = 0;
+  lane->span = lane->room = lane->chunks;
+#endif
+  lane->steps = (int)((lane->room + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH));
   lane->tiles = (int)(((apq_u32)args->n + ROWS - 1) / ROWS);
 }
 
@@ -110,8 +135,8 @@ APQ_FUNCTION int apq_slab(const apq_lane *lane, const apq_cursor *at, int d) {
 
 APQ_FUNCTION void apq_output_init(const apq_gemm_args *args, const apq_lane *lane, int tile,
                                   apq_output *out) {
-  out->m = (int)((apq_u32)apq_thread() / ROWS);
-  out->n = tile * ROWS + (int)((apq_u32)apq_thread() % ROWS);
+  out->m = (int)((apq_u32)apq_thread() / OWN);
+  out->n = tile * ROWS + lane->rank * OWN + (int)((apq_u32)apq_thread() % OWN);
   out->is_plain = (apq_u32)apq_is_plain(args);
   out->at = (apq_u8 *)args->y + ((lane->m0 + out->m) * args->ldy + out->n) * OUT_BYTES;
 }
@@ -129,14 +154,14 @@ APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *la
   APQ_UNROLL
   for (int d = 0; d < DEPTH; d++) {
     apq_u32 chunk = (apq_u32)(4 * apq_slab(lane, at, d) + lane->quad);
-    apq_u32 first = n * lane->chunks + chunk;
+    apq_u32 first = n * lane->chunks + lane->begin + chunk;
     APQ_UNROLL
     for (int i = P - 1; i >= 0; i--) {
       APQ_UNROLL
       for (int r = 0; r < 2 * TILES; r++) {
         apq_u32 index = first + (apq_u32)i * (rows * lane->chunks) + (apq_u32)r * step;
         apq_u32x4 v = {0, 0, 0, 0};
-        if (chunk < lane->chunks && n + 8 * (apq_u32)r < rows)
+        if (chunk < lane->span && n + 8 * (apq_u32)r < rows)
           v = apq_ldg128_stream((const apq_u8 *)args->w + 16 * (apq_u64)index);
         item->w.chunk[d][r / 2][r % 2][i] = v;
       }
@@ -151,7 +176,7 @@ APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *la
 #endif
 }
 
-/* Where 16 bytes of activations are, chunk `chunk` of column `column` of the block's tokens (and
+/* Where 16 bytes of activations are, the block's chunk `chunk` of column `column` of the block's tokens (and
  * with core=u8 the c-th of the eight chunks that go with it); returns 0 past k and past the tokens.
  */
 APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *lane,
@@ -159,12 +184,12 @@ APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *
                                      const apq_u8 **from) {
   apq_u32 m = (apq_u32)lane->m0 + column / TOKEN_COLUMNS;
 #if CORE == CORE_U8
-  apq_u32 index = (m * lane->chunks + chunk) * 8 + c;
-  int is_there = m < (apq_u32)args->m && chunk < lane->chunks;
+  apq_u32 index = (m * lane->chunks + lane->begin + chunk) * 8 + c;
+  int is_there = m < (apq_u32)args->m && chunk < lane->span;
 #else
   apq_u32 plane = column % TOKEN_COLUMNS;
-  apq_u32 index = (plane * (apq_u32)args->m + m) * lane->chunks + chunk;
-  int is_there = plane < Q && m < (apq_u32)args->m && chunk < lane->chunks;
+  apq_u32 index = (plane * (apq_u32)args->m + m) * lane->chunks + lane->begin + chunk;
+  int is_there = plane < Q && m < (apq_u32)args->m && chunk < lane->span;
   (void)c;
 #endif
   *from = (const apq_u8 *)args->a + (is_there ? 16 * (apq_u64)index : 0);
@@ -186,13 +211,13 @@ APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *
 
 /* Where chunk x of a column is. */
 APQ_FUNCTION int apq_panel_chunk(const apq_lane *lane, apq_u32 column, apq_u32 x) {
-  return PANEL_AT + (int)(column * PANEL_PITCH(lane->chunks) + 16 * PANEL_PLACE(column, x));
+  return PANEL_AT + (int)(column * PANEL_PITCH(lane->room) + 16 * PANEL_PLACE(column, x));
 }
 
 /* Starts the copies of all activations of the block's tokens.  A warp copies 512 bytes of a column
  * at a time. */
 APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane) {
-  apq_u32 line_chunks = PANEL_PITCH(lane->chunks) / 16, l = (apq_u32)apq_thread() % 32;
+  apq_u32 line_chunks = PANEL_PITCH(lane->room) / 16, l = (apq_u32)apq_thread() % 32;
   apq_u32 units = (line_chunks + 31) / 32 * (8 * YT);
   APQ_UNROLL_4
   for (apq_u32 unit = (apq_u32)apq_thread() / 32; unit < units; unit += WARPS) {
@@ -235,7 +260,7 @@ APQ_FUNCTION apq_u32x4 apq_get_activation(const apq_lane *lane, const apq_cursor
   /* A chunk past k has zero weights: any activations do. */
   apq_u32 chunk = (apq_u32)(4 * apq_slab(lane, at, d) + lane->quad);
   (void)a;
-  if (chunk >= lane->chunks) chunk = 0;
+  if (chunk >= lane->room) chunk = 0;
   return apq_lds128(
       apq_panel_chunk(lane, (apq_u32)(8 * yi + lane->group), chunk * A_CHUNKS + (apq_u32)c));
 #else
@@ -276,6 +301,41 @@ APQ_FUNCTION void apq_multiply_item(const apq_lane *lane, const apq_cursor *at, 
   }
 }
 
+#if CLUSTER > 1
+
+/* Sends the warp's sums to the blocks that finish their rows.  A lane's are a chunk of four for
+ * each SENT_TOKENS tokens of 16 rows. */
+APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *sums) {
+  int from = (lane->rank * WARPS_K + lane->k_warp) * SENT_WORDS;
+  int place = SENT_PLACE(lane->group, lane->quad);
+  (void)set;
+  APQ_UNROLL
+  for (int ti = 0; ti < TILES; ti++) {
+    int block = lane->n_warp * TILES + ti; /* of 16 rows */
+    APQ_UNROLL
+    for (int j = 0; j < SENT_PARTS; j++) {
+      apq_u32x4 v = apq_fold_part(sums, ti, j, lane->quad);
+      int at = from + ((block % (OWN / 16)) * SENT_PARTS + j) * 128 + place * 4;
+      apq_send128(SETS_AT + 4 * at, block / (OWN / 16), v, 0);
+    }
+  }
+}
+
+/* The sum of an output that this thread finishes, token m. */
+APQ_FUNCTION apq_u32 apq_add_sums(int set, int m) {
+  int row = apq_thread() % OWN, quad = SENT_QUAD(row, m);
+  int at = (row / 16 * SENT_PARTS + m / SENT_TOKENS) * 128 + SENT_PLACE(row % 8, quad) * 4 +
+           SENT_WORD(row, m);
+  apq_u32 sum = 0;
+  (void)set;
+  APQ_UNROLL
+  for (int i = 0; i < CLUSTER * WARPS_K; i++)
+    sum += apq_lds32(SETS_AT + 4 * (i * SENT_WORDS + at));
+  return sum;
+}
+
+#else
+
 /* Puts the warp's sums into shared memory. */
 APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *sums) {
   int first = set * SET_WORDS + lane->k_warp * RESULTS + lane->n_warp * (16 * TILES) + lane->group;
@@ -302,10 +362,20 @@ APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *su
   }
 }
 
+APQ_FUNCTION apq_u32 apq_add_sums(int set, int m) {
+  int at = set * SET_WORDS + m * ROWS + apq_thread() % ROWS;
+  apq_u32 sum = 0;
+  APQ_UNROLL
+  for (int i = 0; i < WARPS_K; i++) sum += apq_lds32(SETS_AT + 4 * (i * RESULTS + at));
+  return sum;
+}
+
+#endif
+
 /* The token of which this thread loads the edge: the one it finishes, or, where it finishes
  * several, one for shared memory. */
 #if RESULTS <= THREADS
-#define ROW_TOKEN ((int)((apq_u32)apq_thread() / ROWS))
+#define ROW_TOKEN ((int)((apq_u32)apq_thread() / OWN))
 #else
 #define ROW_TOKEN apq_thread()
 #endif
@@ -323,21 +393,24 @@ APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, in
   apq_edge row = apq_finish_edge(args, raw_row, 1);
   (void)is_first;
 #if RESULTS > THREADS
-  if (is_first && apq_has_row(args, lane)) apq_put_edge(ROW_TOKEN * EDGE_BYTES, &row);
+  if (is_first && apq_has_row(args, lane)) apq_put_edge(EDGES_AT + ROW_TOKEN * EDGE_BYTES, &row);
 #endif
+#if CLUSTER > 1
+#if RESULTS > THREADS
   apq_syncthreads();
+#endif
+  apq_mbarrier_wait(0, 0);
+#else
+  apq_syncthreads();
+#endif
   if (!apq_has_output(args, lane, out)) return;
   apq_edge column = apq_finish_edge(args, raw, 0);
   apq_u8 *at = out->at;
   APQ_UNROLL_4
   for (int m = out->m; m < TILE_M && lane->m0 + m < args->m; m += M_STEP) {
-    apq_u32 sum = 0;
-    APQ_UNROLL
-    for (int i = 0; i < WARPS_K; i++)
-      sum +=
-          apq_lds32(SETS_AT + 4 * (set * SET_WORDS + i * RESULTS + m * ROWS + apq_thread() % ROWS));
+    apq_u32 sum = apq_add_sums(set, m);
 #if RESULTS > THREADS
-    row = apq_get_edge(m * EDGE_BYTES);
+    row = apq_get_edge(EDGES_AT + m * EDGE_BYTES);
 #endif
     apq_u32 result = apq_result(args, sum, &row, &column, (int)out->is_plain);
 #if OUT != OUT_I32
@@ -372,13 +445,25 @@ APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lan
 #endif
 }
 
+#if CLUSTER > 1
+/* All blocks of the cluster know the mbarriers that count what they send each other. */
+APQ_FUNCTION void apq_meet_cluster(void) {
+  if (apq_thread() == 0) {
+    apq_mbarrier_init(0, 1);
+    apq_mbarrier_publish();
+    apq_mbarrier_expect(0, 4 * SET_WORDS);
+  }
+  apq_cluster_meet();
+}
+#endif
+
 /* The first loads stand before the loop although their code is repeated in it: whatever the
  * compiler moves out of the loop would else come before them.  Activations are few; behind the
  * weights they would wait for room in the queue of loads. */
 APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_lane lane;
   apq_lane_init(&lane, &args);
-  apq_cursor use = {apq_block_x(), 0}, load = use;
+  apq_cursor use = {(int)((apq_u32)apq_block_x() / CLUSTER), 0}, load = use;
   apq_item item[STAGES];
 #if OPERAND == OPERAND_KEEP
   apq_activations kept_activations, *kept = &kept_activations;
@@ -400,6 +485,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_raw_edge column = {0, 0, 0.0f, 0.0f};
   apq_output_init(&args, &lane, use.tile, &out);
   if (apq_has_output(&args, &lane, &out)) column = apq_load_column(&args, out.n);
+#endif
+#if CLUSTER > 1
+  apq_meet_cluster();
 #endif
 #if PDL
   apq_grid_wait();

@@ -234,3 +234,67 @@ APQ_FUNCTION void apq_fold(const apq_sums *sums, int ti, int yi, int quad,
 #endif
 #endif
 }
+
+#if CLUSTER > 1
+
+/* ---- sums on their way to another block: 16-byte chunks, one of each lane for SENT_TOKENS tokens
+ * of 16 rows.  SENT_QUAD says which lane of a quad has an output, SENT_WORD which word of its chunk
+ * that is. ---- */
+
+#if TOKEN_COLUMNS == 1
+#define SENT_TOKENS       8
+#define SENT_QUAD(row, m) ((m) % 8 / 2)
+#define SENT_WORD(row, m) ((row) % 16 / 8 * 2 + (m) % 2)
+#elif TOKEN_COLUMNS == 2
+#define SENT_TOKENS       8
+#define SENT_QUAD(row, m) ((m) % 4)
+#define SENT_WORD(row, m) ((m) % 8 / 4 * 2 + (row) % 16 / 8)
+#elif TOKEN_COLUMNS == 4
+#define SENT_TOKENS       8
+#define SENT_QUAD(row, m) ((m) % 2 * 2 + (row) % 16 / 8)
+#define SENT_WORD(row, m) ((m) % 8 / 2)
+#else
+#define SENT_TOKENS       8
+#define SENT_QUAD(row, m) ((m) % 8 / 4 * 2 + (row) % 16 / 8)
+#define SENT_WORD(row, m) ((m) % 4)
+#endif
+
+#define SENT_PARTS ((TILE_M + SENT_TOKENS - 1) / SENT_TOKENS)
+#define SENT_WORDS (OWN / 16 * SENT_PARTS * 128) /* of a warp, into one block */
+
+/* The chunk of lane 4g+t: an order in which eight lanes that write, and those that read one word of
+ * eight rows, meet no bank conflict. */
+#define SENT_PLACE(group, quad) ((quad)*8 + ((group) ^ 2 * (quad)))
+
+/* Value `word` of fragment yi; nothing past the last fragment. */
+APQ_FUNCTION apq_u32 apq_fold_one(const apq_sums *sums, int ti, int yi, int quad, int half,
+                                  int token) {
+  apq_u32 result[LANE_HALVES][LANE_TOKENS];
+  if (yi >= YT) return 0;
+  apq_fold(sums, ti, yi, quad, result);
+  return result[half][token];
+}
+
+/* Chunk j of this lane. */
+APQ_FUNCTION apq_u32x4 apq_fold_part(const apq_sums *sums, int ti, int j, int quad) {
+  apq_u32 v[4];
+  APQ_UNROLL
+  for (int i = 0; i < 4; i++) {
+#if TOKEN_COLUMNS == 1
+    v[i] = apq_fold_one(sums, ti, j, quad, i / 2, i % 2);
+#elif TOKEN_COLUMNS == 2
+    v[i] = apq_fold_one(sums, ti, 2 * j + i / 2, quad, i % 2, 0);
+#elif TOKEN_COLUMNS == 4
+    v[i] = apq_fold_one(sums, ti, 4 * j + i, quad, 0, 0);
+#else
+    /* Two lanes have the same sum: each sends that of other tokens. */
+    apq_u32 low = apq_fold_one(sums, ti, 8 * j + i, quad, 0, 0);
+    apq_u32 high = apq_fold_one(sums, ti, 8 * j + 4 + i, quad, 0, 0);
+    v[i] = quad < 2 ? low : high;
+#endif
+  }
+  apq_u32x4 chunk = {v[0], v[1], v[2], v[3]};
+  return chunk;
+}
+
+#endif
