@@ -22,6 +22,7 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.is_keep = apq__config_is(config, "operand", "keep");
   d.is_shared = apq__config_is(config, "operand", "shared");
   d.is_pdl = apq__config_int(config, "pdl", 0);
+  d.is_early = apq__config_int(config, "early", 0);
   d.threads = 32 * d.warps_n * d.warps_k;
   d.rows = 16 * d.tiles * d.warps_n;
   d.own = d.rows / d.cluster;
@@ -34,22 +35,23 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.fixed_smem = d.cluster > 1 ? 16 + 16 * d.tile_m + 4 * d.cluster * d.warps_k * sent
                                : 16 * d.tile_m + 2 * 4 * d.warps_k * d.results;
   int activations = 4 * d.depth * d.fragments * d.a_chunks;
-  d.item_registers = 8 * d.depth * d.tiles * d.p + (d.is_stream ? activations : 0);
-  int planes = d.is_bytes || d.is_horner ? 1 : d.p;
-  int codes = d.is_bytes ? 8 * d.tiles * (d.p > 4 ? 8 : 4) : 0;
-  d.other_registers =
-      4 * d.tiles * d.fragments * planes + codes + (d.is_keep ? activations : 0) + 26;
+  int words = !d.is_bytes ? d.p : d.p > 4 ? 8 : d.p > 2 ? 4 : d.p;
+  d.item_registers = 8 * d.depth * d.tiles * words + (d.is_stream ? activations : 0);
+  int fields = 8 / words, scales = d.fragments <= 2 && fields <= 4 ? fields : 1;
+  int chains = d.tiles * d.fragments * scales < 4 ? 2 : 1;
+  int planes = d.is_bytes ? scales * chains : d.is_horner ? 1 : d.p;
+  d.other_registers = 4 * d.tiles * d.fragments * planes + (d.is_keep ? activations : 0) + 34;
   return d;
 }
 
 /* k that a block of the cluster has: whole slabs. */
 static int block_k(const apq__decode_knobs *d, const apq__problem *problem) {
-  return d->cluster > 1 ? apq__ceil_div(problem->k, 512 * d->cluster) * 512 : problem->k;
+  return apq__ceil_div(problem->k, 512 * d->cluster) * 512;
 }
 
 /* Loads of one block's tile. */
 static int count_steps(const apq__decode_knobs *d, const apq__problem *problem) {
-  return apq__ceil_div(apq__ceil_div(block_k(d, problem), 128) * 128, d->load_k);
+  return apq__ceil_div(block_k(d, problem), d->load_k);
 }
 
 apq_status apq__decode_limits(const apq__config *config, const apq__problem *problem,
@@ -57,15 +59,18 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
   enum { GRID_MAX = 65535 };
   apq__decode_knobs d = apq__decode_read(config);
   long long line = d.is_bytes ? 128 : 1024; /* k of 128 bytes of a column */
-  long long panel =
-      problem && d.is_shared ? 8ll * d.fragments * ((block_k(&d, problem) + line - 1) / line) * 128 : 0;
-  long long smem = d.fixed_smem + panel;
-  /* Unpacked codes take the place of their planes. */
+  long long panel = problem && d.is_shared
+                        ? 8ll * d.fragments * ((block_k(&d, problem) + line - 1) / line) * 128
+                        : 0;
+  long long smem = (d.fixed_smem + 127) / 128 * 128 + panel;
   int registers = d.stages * d.item_registers + d.other_registers;
   const apq__refusal rows[] = {
       {!d.is_bytes && target->cc < 80, "no b1 AND before sm_80: use core=u8"},
       {d.is_pdl && target->cc < 90, "no dependent launches before sm_90"},
       {d.is_bytes && d.is_horner, "schedule=horner is for core=b1"},
+      {d.is_early && (!d.is_bytes || !d.is_pdl), "early=1 is for core=u8 and pdl=1"},
+      {problem && d.is_bytes && problem->k > 1 << 17,
+       "more k than sums of unpacked bytes have room for"},
       {d.threads > 1024, "more than 1024 threads a block"},
       {d.own > d.threads, "too few threads to finish the rows of a tile"},
       {d.cluster > 1 && target->cc < 90, "no clusters of blocks before sm_90"},

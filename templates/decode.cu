@@ -20,6 +20,8 @@
  * registers, or once to shared memory
  * @knob schedule  = side : side horner : an accumulator for each weight plane, or one (b1 only)
  * @knob cluster   = 1 : 1 2 4 8 : blocks that divide k and send each other their sums
+ * @knob early     = 0 : 0 1 : 1 unpacks the first weights before activations are waited for (pdl,
+ * core=u8)
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended, and loads weights
  * meanwhile
  *
@@ -30,7 +32,7 @@
 #define WARPS   (WARPS_N * WARPS_K)
 #define THREADS (32 * WARPS)
 #define ROWS    (16 * TILES * WARPS_N) /* of a block's tile */
-#define OWN     (ROWS / CLUSTER) /* rows that the block finishes */
+#define OWN     (ROWS / CLUSTER)       /* rows that the block finishes */
 #define RESULTS (TILE_M * OWN)
 
 /* A thread finishes one channel: a token, and every M_STEP-th after it. */
@@ -48,7 +50,7 @@
 #define SETS      2
 #define SET_WORDS (WARPS_K * RESULTS)
 #endif
-#define PANEL_AT (SETS_AT + SETS * 4 * SET_WORDS)
+#define PANEL_AT ((SETS_AT + SETS * 4 * SET_WORDS + 127) / 128 * 128)
 
 /* What the kernel before this one wrote is read only past apq_grid_wait, and not through the path
  * of data that nothing writes during the launch. */
@@ -64,11 +66,11 @@ typedef struct apq_lane {
   int m0;         /* first token of the block */
   apq_u32 chunks; /* 16-byte chunks of a weight row */
   apq_u32 begin;  /* the first of them that is this block's */
-  apq_u32 span;   /* its chunks, whole slabs: those that there are, and room for them */
+  apq_u32 span;   /* its chunks: those that there are, and in whole slabs */
   apq_u32 room;
   int rank;  /* of the block in its cluster */
   int steps; /* loads of a tile */
-  int tiles;      /* of n */
+  int tiles; /* of n */
 } apq_lane;
 
 /* A load of a warp: which tile of n, and which DEPTH slabs. */
@@ -88,6 +90,12 @@ typedef struct apq_item {
 #endif
 } apq_item;
 
+/* A copy of activations into shared memory: from where, to where, and whether there is anything. */
+typedef struct apq_copy {
+  const apq_u8 *from;
+  int to, valid;
+} apq_copy;
+
 /* What a thread finishes in a tile. */
 typedef struct apq_output {
   int m, n;   /* token of the block, and channel */
@@ -103,16 +111,16 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   lane->n_warp = (int)(thread / 32 / WARPS_K);
   lane->m0 = apq_block_y() * TILE_M;
   lane->chunks = (apq_u32)args->row_bytes / 16;
+  lane->room = (lane->chunks + 4 * CLUSTER - 1) / (4 * CLUSTER) * 4;
 #if CLUSTER > 1
   lane->rank = apq_cluster_rank();
-  lane->room = (lane->chunks + 4 * CLUSTER - 1) / (4 * CLUSTER) * 4;
   lane->begin = (apq_u32)lane->rank * lane->room;
   lane->span = lane->chunks > lane->begin ? lane->chunks - lane->begin : 0;
   if (lane->span > lane->room) lane->span = lane->room;
 #else
   lane->rank = 0;
   lane->begin = 0;
-  lane->span = lane->room = lane->chunks;
+  lane->span = lane->chunks;
 #endif
   lane->steps = (int)((lane->room + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH));
   lane->tiles = (int)(((apq_u32)args->n + ROWS - 1) / ROWS);
@@ -176,8 +184,9 @@ APQ_FUNCTION void apq_load_weights(const apq_gemm_args *args, const apq_lane *la
 #endif
 }
 
-/* Where 16 bytes of activations are, the block's chunk `chunk` of column `column` of the block's tokens (and
- * with core=u8 the c-th of the eight chunks that go with it); returns 0 past k and past the tokens.
+/* Where 16 bytes of activations are, the block's chunk `chunk` of column `column` of the block's
+ * tokens (and with core=u8 the c-th of the eight chunks that go with it); returns 0 past k and past
+ * the tokens.
  */
 APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *lane,
                                      apq_u32 column, apq_u32 chunk, apq_u32 c,
@@ -198,35 +207,71 @@ APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *
 
 #if OPERAND == OPERAND_SHARED
 
-/* A column of the panel is 128 bytes for each 128 k (core=u8), or for each 1024: whole lines, as
- * they are in device memory, but for an order of the eight chunks of a line in which the eight
- * lanes that read at a time meet no bank conflict. */
+/* A column of the panel is whole lines, 128 bytes for each 128 k (core=u8) or 1024, as they are in
+ * device memory but for an order of the eight chunks of a line in which the eight lanes that read
+ * at a time meet no bank conflict. */
 #if CORE == CORE_U8
-#define PANEL_PITCH(chunks)    (128 * (chunks))
-#define PANEL_PLACE(column, x) ((x) ^ ((x) / 8 % 4) ^ (column) % 2 * 4)
+#define PANEL_LINES(room)         (room)
+#define PANEL_ORDER(column, line) ((line) % 4 ^ (column) % 2 * 4)
 #else
-#define PANEL_PITCH(chunks)    (((chunks) + 7) / 8 * 128)
-#define PANEL_PLACE(column, x) ((x) ^ (column) % 2 * 4)
+#define PANEL_LINES(room)         (((room) + 7) / 8)
+#define PANEL_ORDER(column, line) ((column) % 2 * 4)
 #endif
 
-/* Where chunk x of a column is. */
-APQ_FUNCTION int apq_panel_chunk(const apq_lane *lane, apq_u32 column, apq_u32 x) {
-  return PANEL_AT + (int)(column * PANEL_PITCH(lane->room) + 16 * PANEL_PLACE(column, x));
+/* A warp copies lines of four columns at a time.  This many copies of each thread are prepared
+ * before the activations may be read. */
+#define COPY_UNITS(room) (2 * YT * PANEL_LINES(room))
+#define COPIES_AHEAD     4
+
+/* Number i of this thread's copies. */
+APQ_FUNCTION apq_copy apq_find_copy(const apq_gemm_args *args, const apq_lane *lane, int i) {
+  apq_u32 unit = (apq_u32)(apq_thread() / 32 + i * WARPS), l = (apq_u32)apq_thread() % 32;
+  apq_u32 column = unit % (2 * YT) * 4 + l / 8, line = unit / (2 * YT), x = 8 * line + l % 8;
+  apq_copy copy;
+  copy.valid = apq_find_activation(args, lane, column, x / A_CHUNKS, x % A_CHUNKS, &copy.from);
+  copy.to = PANEL_AT + (int)(128 * (column * PANEL_LINES(lane->room) + line) +
+                             16 * (l % 8 ^ PANEL_ORDER(column, line)));
+  if (unit >= COPY_UNITS(lane->room)) copy.to = -1;
+  return copy;
 }
 
-/* Starts the copies of all activations of the block's tokens.  A warp copies 512 bytes of a column
- * at a time. */
-APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane) {
-  apq_u32 line_chunks = PANEL_PITCH(lane->room) / 16, l = (apq_u32)apq_thread() % 32;
-  apq_u32 units = (line_chunks + 31) / 32 * (8 * YT);
+APQ_FUNCTION void apq_plan_panel(const apq_gemm_args *args, const apq_lane *lane,
+                                 apq_copy copies[COPIES_AHEAD]) {
+  APQ_UNROLL
+  for (int i = 0; i < COPIES_AHEAD; i++) {
+    copies[i] = apq_find_copy(args, lane, i);
+    apq_early64(copies[i].from);
+    apq_early32(copies[i].to);
+    apq_early32(copies[i].valid);
+  }
+}
+
+/* Starts the copies of all activations of the block's tokens. */
+APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane,
+                                 const apq_copy copies[COPIES_AHEAD]) {
+  APQ_UNROLL
+  for (int i = 0; i < COPIES_AHEAD; i++)
+    if (copies[i].to >= 0) apq_cp_async16(copies[i].to, copies[i].from, copies[i].valid ? 16 : 0);
   APQ_UNROLL_4
-  for (apq_u32 unit = (apq_u32)apq_thread() / 32; unit < units; unit += WARPS) {
-    apq_u32 column = unit % (8 * YT), x = unit / (8 * YT) * 32 + l;
-    const apq_u8 *from;
-    int is_there = apq_find_activation(args, lane, column, x / A_CHUNKS, x % A_CHUNKS, &from);
-    if (x < line_chunks) apq_cp_async16(apq_panel_chunk(lane, column, x), from, is_there ? 16 : 0);
+  for (int i = COPIES_AHEAD; i * WARPS + apq_thread() / 32 < (int)COPY_UNITS(lane->room); i++) {
+    apq_copy copy = apq_find_copy(args, lane, i);
+    apq_cp_async16(copy.to, copy.from, copy.valid ? 16 : 0);
   }
   apq_cp_async_commit();
+}
+
+/* Where the lane's chunks of fragment yi of a slab are: chunk c at this place with bits of 16 c
+ * turned over (core=u8). */
+APQ_FUNCTION int apq_panel_at(const apq_lane *lane, int slab, int yi) {
+  int column = 8 * yi + lane->group, lines = (int)PANEL_LINES(lane->room);
+  /* A slab past k has zero weights: any activations do. */
+  if (4 * slab >= (int)lane->room) slab = 0;
+#if CORE == CORE_U8
+  int line = 4 * slab + lane->quad, x = 0;
+#else
+  int line = slab / 2, x = slab % 2 * 4 + lane->quad;
+#endif
+  return PANEL_AT + 128 * (column * lines + line) + 16 * (x ^ PANEL_ORDER(column, lane->quad));
 }
 
 #else
@@ -257,12 +302,8 @@ APQ_FUNCTION void apq_load_activations(const apq_gemm_args *args, const apq_lane
 APQ_FUNCTION apq_u32x4 apq_get_activation(const apq_lane *lane, const apq_cursor *at,
                                           const apq_activations *a, int d, int yi, int c) {
 #if OPERAND == OPERAND_SHARED
-  /* A chunk past k has zero weights: any activations do. */
-  apq_u32 chunk = (apq_u32)(4 * apq_slab(lane, at, d) + lane->quad);
   (void)a;
-  if (chunk >= lane->room) chunk = 0;
-  return apq_lds128(
-      apq_panel_chunk(lane, (apq_u32)(8 * yi + lane->group), chunk * A_CHUNKS + (apq_u32)c));
+  return apq_lds128(apq_panel_at(lane, apq_slab(lane, at, d), yi) ^ 16 * c);
 #else
   (void)lane;
   (void)at;
@@ -275,16 +316,13 @@ APQ_FUNCTION void apq_multiply_item(const apq_lane *lane, const apq_cursor *at, 
   APQ_UNROLL
   for (int d = 0; d < DEPTH; d++) {
 #if CORE == CORE_U8
-    apq_codes codes;
-    apq_unpack(&item->w, d, &codes);
     APQ_UNROLL
-    for (int s = 0; s < 4; s++) {
+    for (int i = 0; i < 8; i++) {
+      int s = i % FIELDS * WORDS + i / FIELDS; /* neighbors into different sums */
+      apq_u32x4 y[YT];
       APQ_UNROLL
-      for (int yi = 0; yi < YT; yi++) {
-        apq_u32x4 low = apq_get_activation(lane, at, a, d, yi, s),
-                  high = apq_get_activation(lane, at, a, d, yi, s + 4);
-        apq_compute_step(&codes, s, yi, &low, &high, sums);
-      }
+      for (int yi = 0; yi < YT; yi++) y[yi] = apq_get_activation(lane, at, a, d, yi, s);
+      apq_multiply_bytes(&item->w, d, s, y, sums);
     }
 #else
     APQ_UNROLL
@@ -329,8 +367,7 @@ APQ_FUNCTION apq_u32 apq_add_sums(int set, int m) {
   apq_u32 sum = 0;
   (void)set;
   APQ_UNROLL
-  for (int i = 0; i < CLUSTER * WARPS_K; i++)
-    sum += apq_lds32(SETS_AT + 4 * (i * SENT_WORDS + at));
+  for (int i = 0; i < CLUSTER * WARPS_K; i++) sum += apq_lds32(SETS_AT + 4 * (i * SENT_WORDS + at));
   return sum;
 }
 
@@ -425,7 +462,7 @@ APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, in
 /* Starts the first loads of activations. */
 APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lane *lane,
                                         const apq_cursor *first, apq_item item[STAGES],
-                                        apq_activations *kept) {
+                                        apq_activations *kept, const apq_copy *copies) {
 #if OPERAND == OPERAND_STREAM
   apq_cursor at = *first;
   APQ_UNROLL
@@ -434,11 +471,13 @@ APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lan
     apq_next(lane, &at);
   }
   (void)kept;
+  (void)copies;
 #elif OPERAND == OPERAND_KEEP
   apq_load_activations(args, lane, first, kept);
   (void)item;
+  (void)copies;
 #else
-  apq_fill_panel(args, lane);
+  apq_fill_panel(args, lane, copies);
   (void)first;
   (void)item;
   (void)kept;
@@ -470,10 +509,18 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #else
   apq_activations *kept = 0;
 #endif
+#if OPERAND == OPERAND_SHARED
+  apq_copy copies[COPIES_AHEAD];
+#else
+  apq_copy *copies = 0;
+#endif
 #if PDL
   apq_grid_release();
 #else
-  apq_start_activations(&args, &lane, &use, item, kept);
+#if OPERAND == OPERAND_SHARED
+  apq_plan_panel(&args, &lane, copies);
+#endif
+  apq_start_activations(&args, &lane, &use, item, kept, copies);
 #endif
   APQ_UNROLL
   for (int s = 0; s < STAGES; s++) {
@@ -490,8 +537,17 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_meet_cluster();
 #endif
 #if PDL
+#if OPERAND == OPERAND_SHARED
+  apq_plan_panel(&args, &lane, copies);
+#endif
+#if CORE == CORE_U8 && EARLY
+  /* Once: out of a loop, the assembler does not move it behind the wait. */
+  APQ_NO_UNROLL
+  do apq_transpose(&item[0].w);
+  while (args.m < 0);
+#endif
   apq_grid_wait();
-  apq_start_activations(&args, &lane, &use, item, kept);
+  apq_start_activations(&args, &lane, &use, item, kept, copies);
 #endif
   apq_raw_edge row = {0, 0, 0.0f, 0.0f};
   if (apq_has_row(&args, &lane)) row = apq_load_row(&args, lane.m0 + ROW_TOKEN);
@@ -506,12 +562,19 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 
   apq_sums sums;
   int set = 0; /* which half of the partial sums' place */
+#if CORE == CORE_U8
+  int is_ready = EARLY && PDL; /* the next weights are unpacked */
+#endif
   apq_clear(&sums);
   APQ_NO_UNROLL
   do {
     APQ_UNROLL
     for (int s = 0; s < STAGES; s++) {
       if (s > 0 && use.tile >= lane.tiles) break;
+#if CORE == CORE_U8
+      if (s > 0 || !is_ready) apq_transpose(&item[s].w);
+      is_ready = 0;
+#endif
 #if OPERAND == OPERAND_STREAM
       apq_multiply_item(&lane, &use, &item[s], &item[s].a, &sums);
 #else

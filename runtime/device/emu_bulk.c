@@ -7,8 +7,8 @@
 #include "status.h"
 
 /* Bulk copies from global to shared memory, plain ones and boxes of tensors, and chunks
- * that threads send to other blocks of the cluster.  A copy is checked when it is issued and moves its data at
- * some later time. */
+ * that threads send to other blocks of the cluster.  A copy is checked when it is issued and moves
+ * its data at some later time. */
 
 enum {
   ROW_CHUNK = 16,
@@ -30,8 +30,8 @@ typedef struct apq__emu_flight {
   uint32_t op;
   int at, size;
   apq__emu_mbarrier *barrier;
-  const void *from;    /* of a plain copy */
-  int is_sent;         /* 1: `sent` itself is what arrives */
+  const void *from; /* of a plain copy */
+  int is_sent;      /* 1: `sent` itself is what arrives */
   apq_u32x4 sent;
   apq__tensor_box box; /* of a tensor's, and where it begins */
   int x, y, z;
