@@ -22,7 +22,8 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.is_keep = apq__config_is(config, "operand", "keep");
   d.is_shared = apq__config_is(config, "operand", "shared");
   d.is_pdl = apq__config_int(config, "pdl", 0);
-  d.is_early = apq__config_int(config, "early", 0);
+  d.unpacks_early = !apq__config_is(config, "unpack", "use");
+  d.unpacks_first = apq__config_is(config, "unpack", "wait");
   d.threads = 32 * d.warps_n * d.warps_k;
   d.rows = 16 * d.tiles * d.warps_n;
   d.own = d.rows / d.cluster;
@@ -68,7 +69,8 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {!d.is_bytes && target->cc < 80, "no b1 AND before sm_80: use core=u8"},
       {d.is_pdl && target->cc < 90, "no dependent launches before sm_90"},
       {d.is_bytes && d.is_horner, "schedule=horner is for core=b1"},
-      {d.is_early && (!d.is_bytes || !d.is_pdl), "early=1 is for core=u8 and pdl=1"},
+      {d.unpacks_early && !d.is_bytes, "unpack is for core=u8"},
+      {d.unpacks_first && !d.is_pdl, "unpack=wait is for pdl=1"},
       {problem && d.is_bytes && problem->k > 1 << 17,
        "more k than sums of unpacked bytes have room for"},
       {d.threads > 1024, "more than 1024 threads a block"},

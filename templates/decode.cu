@@ -20,8 +20,8 @@
  * registers, or once to shared memory
  * @knob schedule  = side : side horner : an accumulator for each weight plane, or one (b1 only)
  * @knob cluster   = 1 : 1 2 4 8 : blocks that divide k and send each other their sums
- * @knob early     = 0 : 0 1 : 1 unpacks the first weights before activations are waited for (pdl,
- * core=u8)
+ * @knob unpack    = use : use fill wait : core=u8: the first weights are unpacked when they are
+ * used, or while activations come, or before these are waited for (pdl)
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended, and loads weights
  * meanwhile
  *
@@ -90,11 +90,14 @@ typedef struct apq_item {
 #endif
 } apq_item;
 
-/* A copy of activations into shared memory: from where, to where, and whether there is anything. */
+/* A copy of activations into shared memory: from where, and to where, COPY_ZEROS more where there
+ * is nothing but zeros and negative where there is no copy. */
 typedef struct apq_copy {
   const apq_u8 *from;
-  int to, valid;
+  int to;
 } apq_copy;
+
+#define COPY_ZEROS 1
 
 /* What a thread finishes in a tile. */
 typedef struct apq_output {
@@ -228,22 +231,35 @@ APQ_FUNCTION apq_copy apq_find_copy(const apq_gemm_args *args, const apq_lane *l
   apq_u32 unit = (apq_u32)(apq_thread() / 32 + i * WARPS), l = (apq_u32)apq_thread() % 32;
   apq_u32 column = unit % (2 * YT) * 4 + l / 8, line = unit / (2 * YT), x = 8 * line + l % 8;
   apq_copy copy;
-  copy.valid = apq_find_activation(args, lane, column, x / A_CHUNKS, x % A_CHUNKS, &copy.from);
+  int is_there = apq_find_activation(args, lane, column, x / A_CHUNKS, x % A_CHUNKS, &copy.from);
   copy.to = PANEL_AT + (int)(128 * (column * PANEL_LINES(lane->room) + line) +
                              16 * (l % 8 ^ PANEL_ORDER(column, line)));
-  if (unit >= COPY_UNITS(lane->room)) copy.to = -1;
+  if (!is_there) copy.to += COPY_ZEROS;
+  if (unit >= COPY_UNITS(lane->room)) copy.to = -128;
   return copy;
 }
 
+APQ_FUNCTION void apq_start_copy(const apq_copy *copy) {
+  apq_cp_async16(copy->to & ~COPY_ZEROS, copy->from, copy->to & COPY_ZEROS ? 0 : 16);
+}
+
+/* Finds the first copies, in a loop as apq_unpack_first. */
 APQ_FUNCTION void apq_plan_panel(const apq_gemm_args *args, const apq_lane *lane,
                                  apq_copy copies[COPIES_AHEAD]) {
   APQ_UNROLL
   for (int i = 0; i < COPIES_AHEAD; i++) {
     copies[i] = apq_find_copy(args, lane, i);
-    apq_early64(copies[i].from);
-    apq_early32(copies[i].to);
-    apq_early32(copies[i].valid);
+    copies[i].from -= 16;
+    copies[i].to -= 16;
   }
+  APQ_NO_UNROLL
+  do {
+    APQ_UNROLL
+    for (int i = 0; i < COPIES_AHEAD; i++) {
+      copies[i].from += 16;
+      copies[i].to += 16;
+    }
+  } while (args->m < 0);
 }
 
 /* Starts the copies of all activations of the block's tokens. */
@@ -251,11 +267,11 @@ APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane
                                  const apq_copy copies[COPIES_AHEAD]) {
   APQ_UNROLL
   for (int i = 0; i < COPIES_AHEAD; i++)
-    if (copies[i].to >= 0) apq_cp_async16(copies[i].to, copies[i].from, copies[i].valid ? 16 : 0);
+    if (copies[i].to >= 0) apq_start_copy(&copies[i]);
   APQ_UNROLL_4
   for (int i = COPIES_AHEAD; i * WARPS + apq_thread() / 32 < (int)COPY_UNITS(lane->room); i++) {
     apq_copy copy = apq_find_copy(args, lane, i);
-    apq_cp_async16(copy.to, copy.from, copy.valid ? 16 : 0);
+    apq_start_copy(&copy);
   }
   apq_cp_async_commit();
 }
@@ -484,6 +500,16 @@ APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lan
 #endif
 }
 
+#if CORE == CORE_U8
+/* The condition is never true, nor known to be from another such loop: out of a loop, the assembler
+ * does not move the work to where its results are used. */
+APQ_FUNCTION void apq_unpack_first(const apq_gemm_args *args, apq_weights *w) {
+  APQ_NO_UNROLL
+  do apq_transpose(w);
+  while (args->k < 0);
+}
+#endif
+
 #if CLUSTER > 1
 /* All blocks of the cluster know the mbarriers that count what they send each other. */
 APQ_FUNCTION void apq_meet_cluster(void) {
@@ -540,11 +566,8 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #if OPERAND == OPERAND_SHARED
   apq_plan_panel(&args, &lane, copies);
 #endif
-#if CORE == CORE_U8 && EARLY
-  /* Once: out of a loop, the assembler does not move it behind the wait. */
-  APQ_NO_UNROLL
-  do apq_transpose(&item[0].w);
-  while (args.m < 0);
+#if CORE == CORE_U8 && UNPACK == UNPACK_WAIT
+  apq_unpack_first(&args, &item[0].w);
 #endif
   apq_grid_wait();
   apq_start_activations(&args, &lane, &use, item, kept, copies);
@@ -555,6 +578,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_early32(out.is_plain);
   apq_early64(out.at);
 #endif
+#if CORE == CORE_U8 && UNPACK == UNPACK_FILL
+  apq_unpack_first(&args, &item[0].w);
+#endif
 #if OPERAND == OPERAND_SHARED
   apq_cp_async_wait(0);
   apq_syncthreads();
@@ -563,7 +589,11 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_sums sums;
   int set = 0; /* which half of the partial sums' place */
 #if CORE == CORE_U8
-  int is_ready = EARLY && PDL; /* the next weights are unpacked */
+#if UNPACK == UNPACK_USE
+  int is_ready = 0;
+#else
+  int is_ready = 1; /* the next weights are unpacked */
+#endif
 #endif
   apq_clear(&sums);
   APQ_NO_UNROLL

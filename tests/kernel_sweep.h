@@ -68,6 +68,7 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
   static const char *const operands[] = {"stream", "shared", "keep"};
   static const char *const outs[] = {"f16", "i32", "bf16", "f32"};
   int i = (p - 1) * 8 + q - 1 + turn * 11, is_b1 = strcmp(kind->knobs, "core=b1") == 0;
+  static const char *const unpacks[] = {"use", "fill", "wait"};
   int pdl = target->cc >= 90 && i / 5 % 2;
   for (int try = 0; try < SWEEP_DECODES; try++) {
     int d = (i / 3 + try) % SWEEP_DECODES;
@@ -76,12 +77,12 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
     char text[APQ__KEY_MAX];
     snprintf(text, sizeof text,
              "family=decode,%s,p=%d,q=%d,tile_m=%d,tiles=%d,warps_n=%d,warps_k=%d,depth=%d,"
-             "stages=%d,persist=%d,cluster=%d,operand=%s,out=%s,schedule=%s,pdl=%d,early=%d",
+             "stages=%d,persist=%d,cluster=%d,operand=%s,out=%s,schedule=%s,pdl=%d,unpack=%s",
              kind->knobs, p, q, sweep_decodes[d].tile_m, sweep_decodes[d].tiles,
              sweep_decodes[d].warps_n, sweep_decodes[d].warps_k, sweep_decodes[d].depth,
              sweep_decodes[d].stages, sweep_decodes[d].persist, sweep_decodes[d].cluster,
              operands[i % 3], outs[i / 2 % 4], is_b1 && i / 4 % 2 ? "horner" : "side", pdl,
-             pdl && !is_b1 && i % 4 > 0);
+             unpacks[is_b1 ? 0 : i % (pdl ? 3 : 2)]);
     if (apq__config_parse(text, &config, NULL) || apq__config_complete(&config, NULL) ||
         apq__config_limits(&config, NULL, target, &shape, NULL))
       continue;
