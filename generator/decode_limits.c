@@ -45,9 +45,10 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   return d;
 }
 
-/* k that a block of the cluster has: whole slabs. */
+/* k that a block of the cluster has: whole slabs, one for each of its warps of k at least. */
 static int block_k(const apq__decode_knobs *d, const apq__problem *problem) {
-  return apq__ceil_div(problem->k, 512 * d->cluster) * 512;
+  int slabs = apq__ceil_div(problem->k, 512 * d->cluster);
+  return 512 * (slabs > d->warps_k ? slabs : d->warps_k);
 }
 
 /* Loads of one block's tile. */

@@ -7,7 +7,7 @@
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
  * @knob core      = b1 : b1 u8 : products of bits, or of bytes that the weights are unpacked to
- * @knob tile_m    = 1 : 1 2 4 8 16 32 : tokens of a block
+ * @knob tile_m    = 1 : 1 2 4 8 16 32 64 : tokens of a block
  * @knob tiles     = 1 : 1 2 4 : 16-row blocks of weights of a warp
  * @knob warps_n   = 1 : 1 2 4 8 : warps along n
  * @knob warps_k   = 8 : 1 2 4 8 16 32 : warps that share k
@@ -68,9 +68,10 @@ typedef struct apq_lane {
   apq_u32 begin;  /* the first of them that is this block's */
   apq_u32 span;   /* its chunks: those that there are, and in whole slabs */
   apq_u32 room;
-  int rank;  /* of the block in its cluster */
-  int steps; /* loads of a tile */
-  int tiles; /* of n */
+  int rank;     /* of the block in its cluster */
+  int panel_at; /* where its first chunk of activations in shared memory is */
+  int steps;    /* loads of a tile */
+  int tiles;    /* of n */
 } apq_lane;
 
 /* A load of a warp: which tile of n, and which DEPTH slabs. */
@@ -90,14 +91,12 @@ typedef struct apq_item {
 #endif
 } apq_item;
 
-/* A copy of activations into shared memory: from where, and to where, COPY_ZEROS more where there
- * is nothing but zeros and negative where there is no copy. */
-typedef struct apq_copy {
+/* The copies of activations into shared memory that a thread starts: the first of its warp's first
+ * slab, and of which token that is.  And where the lane's first chunk of slab 0 will be. */
+typedef struct apq_copies {
   const apq_u8 *from;
-  int to;
-} apq_copy;
-
-#define COPY_ZEROS 1
+  int to, token, lane_at;
+} apq_copies;
 
 /* What a thread finishes in a tile. */
 typedef struct apq_output {
@@ -115,6 +114,7 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   lane->m0 = apq_block_y() * TILE_M;
   lane->chunks = (apq_u32)args->row_bytes / 16;
   lane->room = (lane->chunks + 4 * CLUSTER - 1) / (4 * CLUSTER) * 4;
+  if (lane->room < 4 * WARPS_K) lane->room = 4 * WARPS_K;
 #if CLUSTER > 1
   lane->rank = apq_cluster_rank();
   lane->begin = (apq_u32)lane->rank * lane->room;
@@ -213,81 +213,108 @@ APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *
 /* A column of the panel is whole lines, 128 bytes for each 128 k (core=u8) or 1024, as they are in
  * device memory but for an order of the eight chunks of a line in which the eight lanes that read
  * at a time meet no bank conflict. */
+#define SLAB_BYTES (64 * A_CHUNKS) /* of a column */
 #if CORE == CORE_U8
 #define PANEL_LINES(room)         (room)
 #define PANEL_ORDER(column, line) ((line) % 4 ^ (column) % 2 * 4)
+#define PANEL_SLAB(at, slab)      ((at) + SLAB_BYTES * (slab))
+#define COPY_COLUMNS              1
+#define COPY_PLANES               1
+#define LANE_PLACE(lane)          (128 * (lane)->quad + 16 * ((lane)->quad ^ (lane)->group % 2 * 4))
 #else
 #define PANEL_LINES(room)         (((room) + 7) / 8)
 #define PANEL_ORDER(column, line) ((column) % 2 * 4)
+#define PANEL_SLAB(at, slab)      ((at) + (slab) / 2 * 128 ^ (slab) % 2 * 64)
+#define COPY_COLUMNS              8
+#define COPY_PLANES               Q
+#define LANE_PLACE(lane)          (16 * ((lane)->quad ^ (lane)->group % 2 * 4))
 #endif
 
-/* A warp copies lines of four columns at a time.  This many copies of each thread are prepared
- * before the activations may be read. */
-#define COPY_UNITS(room) (2 * YT * PANEL_LINES(room))
-#define COPIES_AHEAD     4
+/* The warps that multiply a slab copy it, 512 bytes at a time: of COPY_COLUMNS columns.  A thread's
+ * copies of a slab are this many columns and tokens apart. */
+#define COPIES      ((8 * YT / COPY_COLUMNS + WARPS_N - 1) / WARPS_N)
+#define COPY_STEP   (COPY_COLUMNS * WARPS_N)
+#define COPY_TOKENS (COPY_STEP / TOKEN_COLUMNS)
 
-/* Number i of this thread's copies. */
-APQ_FUNCTION apq_copy apq_find_copy(const apq_gemm_args *args, const apq_lane *lane, int i) {
-  apq_u32 unit = (apq_u32)(apq_thread() / 32 + i * WARPS), l = (apq_u32)apq_thread() % 32;
-  apq_u32 column = unit % (2 * YT) * 4 + l / 8, line = unit / (2 * YT), x = 8 * line + l % 8;
-  apq_copy copy;
-  int is_there = apq_find_activation(args, lane, column, x / A_CHUNKS, x % A_CHUNKS, &copy.from);
-  copy.to = PANEL_AT + (int)(128 * (column * PANEL_LINES(lane->room) + line) +
-                             16 * (l % 8 ^ PANEL_ORDER(column, line)));
-  if (!is_there) copy.to += COPY_ZEROS;
-  if (unit >= COPY_UNITS(lane->room)) copy.to = -128;
-  return copy;
+APQ_FUNCTION apq_copies apq_find_copies(const apq_gemm_args *args, const apq_lane *lane) {
+  int l = apq_thread() % 32, x = l % (SLAB_BYTES / 16);
+  int column = lane->n_warp * COPY_COLUMNS + l / (SLAB_BYTES / 16);
+  int token = lane->m0 + column / TOKEN_COLUMNS, plane = column % TOKEN_COLUMNS;
+  apq_u32 row = (apq_u32)(plane * args->m + token);
+  apq_copies copies;
+  copies.from = (const apq_u8 *)args->a +
+                16 * A_CHUNKS * (apq_u64)(row * lane->chunks + lane->begin) +
+                lane->k_warp * SLAB_BYTES + 16 * x;
+  copies.to = PANEL_AT + 128 * column * (int)PANEL_LINES(lane->room) +
+              16 * (x ^ PANEL_ORDER(column, x / 8));
+  copies.token = plane < COPY_PLANES ? token : args->m;
+  copies.lane_at = PANEL_AT + 128 * lane->group * (int)PANEL_LINES(lane->room) + LANE_PLACE(lane);
+  return copies;
 }
 
-APQ_FUNCTION void apq_start_copy(const apq_copy *copy) {
-  apq_cp_async16(copy->to & ~COPY_ZEROS, copy->from, copy->to & COPY_ZEROS ? 0 : 16);
-}
-
-/* Finds the first copies, in a loop as apq_unpack_first. */
-APQ_FUNCTION void apq_plan_panel(const apq_gemm_args *args, const apq_lane *lane,
-                                 apq_copy copies[COPIES_AHEAD]) {
-  APQ_UNROLL
-  for (int i = 0; i < COPIES_AHEAD; i++) {
-    copies[i] = apq_find_copy(args, lane, i);
-    copies[i].from -= 16;
-    copies[i].to -= 16;
-  }
+/* Finds them here, in a loop as apq_unpack_first. */
+APQ_FUNCTION apq_copies apq_plan_copies(const apq_gemm_args *args, const apq_lane *lane) {
+  apq_copies copies = apq_find_copies(args, lane);
+  copies.from -= 16;
+  copies.to -= 16;
+  copies.token--;
+  copies.lane_at -= 16;
   APQ_NO_UNROLL
   do {
-    APQ_UNROLL
-    for (int i = 0; i < COPIES_AHEAD; i++) {
-      copies[i].from += 16;
-      copies[i].to += 16;
-    }
+    copies.from += 16;
+    copies.to += 16;
+    copies.token++;
+    copies.lane_at += 16;
   } while (args->m < 0);
+  return copies;
 }
 
-/* Starts the copies of all activations of the block's tokens. */
+/* Starts the copies of what this warp and those beside it multiply; zeros past k and past the
+ * tokens. */
 APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane,
-                                 const apq_copy copies[COPIES_AHEAD]) {
-  APQ_UNROLL
-  for (int i = 0; i < COPIES_AHEAD; i++)
-    if (copies[i].to >= 0) apq_start_copy(&copies[i]);
-  APQ_UNROLL_4
-  for (int i = COPIES_AHEAD; i * WARPS + apq_thread() / 32 < (int)COPY_UNITS(lane->room); i++) {
-    apq_copy copy = apq_find_copy(args, lane, i);
-    apq_start_copy(&copy);
+                                 const apq_copies *copies) {
+  int x = apq_thread() % 32 % (SLAB_BYTES / 16),
+      place = 128 * COPY_STEP * (int)PANEL_LINES(lane->room);
+  apq_u64 step = (apq_u64)(COPY_TOKENS * 16 * A_CHUNKS) * lane->chunks;
+  const apq_u8 *from = copies->from;
+  APQ_NO_UNROLL
+  for (int slab = lane->k_warp; 4 * slab < (int)lane->room; slab += WARPS_K) {
+    int is_in = 4 * slab + x / A_CHUNKS < (int)lane->span;
+    APQ_UNROLL
+    for (int i = 0; i < COPIES; i++) {
+      int is_there = is_in && copies->token + i * COPY_TOKENS < args->m;
+      int to = PANEL_SLAB(copies->to + i * place, slab) ^ i * COPY_STEP % 2 * 64;
+      const apq_u8 *at = is_there ? from + (apq_u32)i * step : (const apq_u8 *)args->a;
+#if 8 * YT % COPY_STEP != 0
+      if (i * COPY_STEP + lane->n_warp * COPY_COLUMNS >= 8 * YT) break;
+#endif
+      apq_cp_async16(to, at, is_there ? 16 : 0);
+    }
+    from += WARPS_K * SLAB_BYTES;
   }
   apq_cp_async_commit();
+}
+
+/* Until the copies of this warp and those beside it are there. */
+APQ_FUNCTION void apq_wait_panel(const apq_lane *lane) {
+  apq_cp_async_wait(0);
+#if WARPS_N == 1
+  (void)lane;
+  apq_syncwarp();
+#elif APQ_CC >= 90 && WARPS_K > 1 && WARPS_K < 16
+  apq_named_barrier(1 + lane->k_warp, 32 * WARPS_N);
+#else
+  (void)lane;
+  apq_syncthreads();
+#endif
 }
 
 /* Where the lane's chunks of fragment yi of a slab are: chunk c at this place with bits of 16 c
  * turned over (core=u8). */
 APQ_FUNCTION int apq_panel_at(const apq_lane *lane, int slab, int yi) {
-  int column = 8 * yi + lane->group, lines = (int)PANEL_LINES(lane->room);
-  /* A slab past k has zero weights: any activations do. */
-  if (4 * slab >= (int)lane->room) slab = 0;
-#if CORE == CORE_U8
-  int line = 4 * slab + lane->quad, x = 0;
-#else
-  int line = slab / 2, x = slab % 2 * 4 + lane->quad;
-#endif
-  return PANEL_AT + 128 * (column * lines + line) + 16 * (x ^ PANEL_ORDER(column, lane->quad));
+  /* A slab past k has zero weights: any activations of the warp do. */
+  if (4 * slab >= (int)lane->room) slab = lane->k_warp;
+  return PANEL_SLAB(lane->panel_at + yi * 8 * 128 * (int)PANEL_LINES(lane->room), slab);
 }
 
 #else
@@ -478,7 +505,7 @@ APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, in
 /* Starts the first loads of activations. */
 APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lane *lane,
                                         const apq_cursor *first, apq_item item[STAGES],
-                                        apq_activations *kept, const apq_copy *copies) {
+                                        apq_activations *kept, const apq_copies *copies) {
 #if OPERAND == OPERAND_STREAM
   apq_cursor at = *first;
   APQ_UNROLL
@@ -536,15 +563,15 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_activations *kept = 0;
 #endif
 #if OPERAND == OPERAND_SHARED
-  apq_copy copies[COPIES_AHEAD];
+  apq_copies first_copies, *copies = &first_copies;
 #else
-  apq_copy *copies = 0;
+  apq_copies *copies = 0;
 #endif
 #if PDL
   apq_grid_release();
 #else
 #if OPERAND == OPERAND_SHARED
-  apq_plan_panel(&args, &lane, copies);
+  first_copies = apq_plan_copies(&args, &lane);
 #endif
   apq_start_activations(&args, &lane, &use, item, kept, copies);
 #endif
@@ -564,7 +591,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #endif
 #if PDL
 #if OPERAND == OPERAND_SHARED
-  apq_plan_panel(&args, &lane, copies);
+  first_copies = apq_plan_copies(&args, &lane);
 #endif
 #if CORE == CORE_U8 && UNPACK == UNPACK_WAIT
   apq_unpack_first(&args, &item[0].w);
@@ -582,8 +609,8 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_unpack_first(&args, &item[0].w);
 #endif
 #if OPERAND == OPERAND_SHARED
-  apq_cp_async_wait(0);
-  apq_syncthreads();
+  apq_wait_panel(&lane);
+  lane.panel_at = copies->lane_at;
 #endif
 
   apq_sums sums;
