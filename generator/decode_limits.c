@@ -22,6 +22,8 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.is_keep = apq__config_is(config, "operand", "keep");
   d.is_shared = apq__config_is(config, "operand", "shared");
   d.is_pdl = apq__config_int(config, "pdl", 0);
+  d.is_once = apq__config_int(config, "once", 0);
+  d.is_even = apq__config_int(config, "even", 0);
   d.unpacks_early = !apq__config_is(config, "unpack", "use");
   d.unpacks_first = apq__config_is(config, "unpack", "wait");
   d.threads = 32 * d.warps_n * d.warps_k;
@@ -70,6 +72,10 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {!d.is_bytes && target->cc < 80, "no b1 AND before sm_80: use core=u8"},
       {d.is_pdl && target->cc < 90, "no dependent launches before sm_90"},
       {d.is_bytes && d.is_horner, "schedule=horner is for core=b1"},
+      {d.is_once && (d.persist || d.stages > 1), "once=1 is for one load of one tile"},
+      {problem && d.is_once && block_k(&d, problem) > d.load_k,
+       "once=1 needs one load to hold all of k"},
+      {d.is_even && d.persist, "even=1 is for blocks of one tile"},
       {d.unpacks_early && !d.is_bytes, "unpack is for core=u8"},
       {d.unpacks_first && !d.is_pdl, "unpack=wait is for pdl=1"},
       {problem && d.is_bytes && problem->k > 1 << 17,
@@ -103,7 +109,10 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
                         .dependent = d.is_pdl};
   if (!problem) return APQ_OK;
   int tiles = apq__ceil_div(problem->n, d.rows), most = d.persist * target->sm_count;
-  shape->grid[0] = (unsigned)((d.persist && most < tiles ? most : tiles) * d.cluster);
+  int blocks = (d.persist && most < tiles ? most : tiles) * d.cluster;
+  int everywhere = apq__ceil_div(target->sm_count, d.cluster) * d.cluster;
+  if (d.is_even && blocks < everywhere) blocks = everywhere;
+  shape->grid[0] = (unsigned)blocks;
   shape->grid[1] = (unsigned)apq__ceil_div(problem->m, d.tile_m);
   shape->grid[2] = 1;
   return APQ_OK;

@@ -15,6 +15,8 @@
  * @knob stages    = 1 : 1 2 3 4 : such loads that are in registers
  * @knob persist   = 0 : 0 1 2 3 4 5 6 8 : blocks an SM, each going from tile to tile; 0 is one tile
  * a block
+ * @knob once      = 0 : 0 1 : 1 has no loop: for k that one load of all warps holds
+ * @knob even      = 0 : 0 1 : 1 adds idle blocks, so that every SM has a block
  * @knob min_blocks = 1 : 1 2 3 4 5 6 8 : blocks an SM must have room for (bounds the registers)
  * @knob operand   = stream : stream keep shared : activations loaded with the weights, or once to
  * registers, or once to shared memory
@@ -125,7 +127,11 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   lane->begin = 0;
   lane->span = lane->chunks;
 #endif
+#if ONCE
+  lane->steps = 1;
+#else
   lane->steps = (int)((lane->room + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH));
+#endif
   lane->tiles = (int)(((apq_u32)args->n + ROWS - 1) / ROWS);
 }
 
@@ -277,8 +283,15 @@ APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane
       place = 128 * COPY_STEP * (int)PANEL_LINES(lane->room);
   apq_u64 step = (apq_u64)(COPY_TOKENS * 16 * A_CHUNKS) * lane->chunks;
   const apq_u8 *from = copies->from;
+#if ONCE
+  APQ_UNROLL
+  for (int d = 0; d < DEPTH; d++) {
+    int slab = lane->k_warp + d * WARPS_K;
+    if (d > 0 && 4 * slab >= (int)lane->room) break;
+#else
   APQ_NO_UNROLL
   for (int slab = lane->k_warp; 4 * slab < (int)lane->room; slab += WARPS_K) {
+#endif
     int is_in = 4 * slab + x / A_CHUNKS < (int)lane->span;
     APQ_UNROLL
     for (int i = 0; i < COPIES; i++) {
@@ -569,7 +582,17 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #endif
 #if PDL
   apq_grid_release();
-#else
+#endif
+#if EVEN
+  if (use.tile >= lane.tiles) {
+    /* An idle block of a dependent launch keeps its place for as long as the others. */
+#if PDL
+    apq_grid_wait();
+#endif
+    return;
+  }
+#endif
+#if !PDL
 #if OPERAND == OPERAND_SHARED
   first_copies = apq_plan_copies(&args, &lane);
 #endif
@@ -615,6 +638,17 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 
   apq_sums sums;
   int set = 0; /* which half of the partial sums' place */
+  apq_clear(&sums);
+#if ONCE
+#if CORE == CORE_U8 && UNPACK == UNPACK_USE
+  apq_transpose(&item[0].w);
+#endif
+#if OPERAND == OPERAND_STREAM
+  apq_multiply_item(&lane, &use, &item[0], &item[0].a, &sums);
+#else
+  apq_multiply_item(&lane, &use, &item[0], kept, &sums);
+#endif
+#else
 #if CORE == CORE_U8
 #if UNPACK == UNPACK_USE
   int is_ready = 0;
@@ -622,7 +656,6 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   int is_ready = 1; /* the next weights are unpacked */
 #endif
 #endif
-  apq_clear(&sums);
   APQ_NO_UNROLL
   do {
     APQ_UNROLL
@@ -660,6 +693,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #endif
     }
   } while (use.tile < lane.tiles);
+#endif
 #if !PERSIST
   apq_finish(&args, &lane, 1, set, &sums, &out, &column, &row);
 #endif
