@@ -24,6 +24,8 @@
  * @knob cluster   = 1 : 1 2 4 8 : blocks that divide k and send each other their sums
  * @knob unpack    = use : use fill wait : core=u8: the first weights are unpacked when they are
  * used, or while activations come, or before these are waited for (pdl)
+ * @knob release   = start : start issue fill : when the kernel after this one may begin: at once,
+ * or when activations are asked for, or when they have come (pdl)
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended, and loads weights
  * meanwhile
  *
@@ -580,17 +582,18 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #else
   apq_copies *copies = 0;
 #endif
-#if PDL
-  apq_grid_release();
-#endif
 #if EVEN
   if (use.tile >= lane.tiles) {
     /* An idle block of a dependent launch keeps its place for as long as the others. */
 #if PDL
+    apq_grid_release();
     apq_grid_wait();
 #endif
     return;
   }
+#endif
+#if PDL && RELEASE == RELEASE_START
+  apq_grid_release();
 #endif
 #if !PDL
 #if OPERAND == OPERAND_SHARED
@@ -621,6 +624,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #endif
   apq_grid_wait();
   apq_start_activations(&args, &lane, &use, item, kept, copies);
+#if RELEASE == RELEASE_ISSUE
+  apq_grid_release();
+#endif
 #endif
   apq_raw_edge row = {0, 0, 0.0f, 0.0f};
   if (apq_has_row(&args, &lane)) row = apq_load_row(&args, lane.m0 + ROW_TOKEN);
@@ -634,6 +640,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #if OPERAND == OPERAND_SHARED
   apq_wait_panel(&lane);
   lane.panel_at = copies->lane_at;
+#endif
+#if PDL && RELEASE == RELEASE_FILL
+  apq_grid_release();
 #endif
 
   apq_sums sums;

@@ -75,15 +75,18 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
     apq__config config;
     apq__shape shape;
     char text[APQ__KEY_MAX];
-    snprintf(
-        text, sizeof text,
-        "family=decode,%s,p=%d,q=%d,tile_m=%d,tiles=%d,warps_n=%d,warps_k=%d,depth=%d,"
-        "stages=%d,persist=%d,cluster=%d,operand=%s,out=%s,schedule=%s,pdl=%d,unpack=%s,even=%d",
-        kind->knobs, p, q, sweep_decodes[d].tile_m, sweep_decodes[d].tiles,
-        sweep_decodes[d].warps_n, sweep_decodes[d].warps_k, sweep_decodes[d].depth,
-        sweep_decodes[d].stages, sweep_decodes[d].persist, sweep_decodes[d].cluster,
-        operands[i % 3], outs[i / 2 % 4], is_b1 && i / 4 % 2 ? "horner" : "side", pdl,
-        unpacks[is_b1 ? 0 : i % (pdl ? 3 : 2)], sweep_decodes[d].persist == 0 && i / 3 % 2);
+    snprintf(text, sizeof text,
+             "family=decode,%s,p=%d,q=%d,tile_m=%d,tiles=%d,warps_n=%d,warps_k=%d,depth=%d,"
+             "stages=%d,persist=%d,cluster=%d,operand=%s,out=%s,schedule=%s,pdl=%d,unpack=%s,even=%"
+             "d,release=%s",
+             kind->knobs, p, q, sweep_decodes[d].tile_m, sweep_decodes[d].tiles,
+             sweep_decodes[d].warps_n, sweep_decodes[d].warps_k, sweep_decodes[d].depth,
+             sweep_decodes[d].stages, sweep_decodes[d].persist, sweep_decodes[d].cluster,
+             operands[i % 3], outs[i / 2 % 4], is_b1 && i / 4 % 2 ? "horner" : "side", pdl,
+             unpacks[is_b1 ? 0 : i % (pdl ? 3 : 2)], sweep_decodes[d].persist == 0 && i / 3 % 2,
+             pdl && i % 3 == 1 ? "fill"
+             : pdl && i % 2    ? "issue"
+                               : "start");
     if (apq__config_parse(text, &config, NULL) || apq__config_complete(&config, NULL) ||
         apq__config_limits(&config, NULL, target, &shape, NULL))
       continue;
