@@ -34,9 +34,10 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.fragments = apq__ceil_div(d.tile_m * columns, 8);
   d.a_chunks = d.is_bytes ? 8 : 1;
   d.load_k = 512 * d.warps_k * d.depth;
+  int pitch = d.rows + (columns == 1 ? 4 : columns == 2 ? 8 : 0);
   int sent = d.own / 16 * apq__ceil_div(d.tile_m, 8) * 128;
   d.fixed_smem = d.cluster > 1 ? 16 + 16 * d.tile_m + 4 * d.cluster * d.warps_k * sent
-                               : 16 * d.tile_m + 2 * 4 * d.warps_k * d.results;
+                               : 16 * d.tile_m + 2 * 4 * d.warps_k * d.tile_m * pitch;
   int activations = 4 * d.depth * d.fragments * d.a_chunks;
   int words = !d.is_bytes ? d.p : d.p > 4 ? 8 : d.p > 2 ? 4 : d.p;
   d.item_registers = 8 * d.depth * d.tiles * words + (d.is_stream ? activations : 0);
@@ -50,7 +51,8 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
 /* k that a block of the cluster has: whole slabs, one for each of its warps of k at least. */
 static int block_k(const apq__decode_knobs *d, const apq__problem *problem) {
   int slabs = apq__ceil_div(problem->k, 512 * d->cluster);
-  return 512 * (slabs > d->warps_k ? slabs : d->warps_k);
+  int k = 512 * (slabs > d->warps_k ? slabs : d->warps_k);
+  return d->is_once && k < d->load_k ? d->load_k : k;
 }
 
 /* Loads of one block's tile. */
@@ -73,6 +75,7 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {d.is_pdl && target->cc < 90, "no dependent launches before sm_90"},
       {d.is_bytes && d.is_horner, "schedule=horner is for core=b1"},
       {d.is_once && (d.persist || d.stages > 1), "once=1 is for one load of one tile"},
+      {d.is_once && d.is_shared && d.depth > 4, "once=1 waits for no more than four slabs"},
       {problem && d.is_once && block_k(&d, problem) > d.load_k,
        "once=1 needs one load to hold all of k"},
       {d.is_even && d.persist, "even=1 is for blocks of one tile"},

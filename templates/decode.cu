@@ -52,9 +52,13 @@
 #define SET_WORDS (CLUSTER * WARPS_K * SENT_WORDS)
 #else
 #define SETS      2
-#define SET_WORDS (WARPS_K * RESULTS)
+#define SET_WORDS (WARPS_K * SUM_WORDS)
 #endif
-#define PANEL_AT ((SETS_AT + SETS * 4 * SET_WORDS + 127) / 128 * 128)
+/* A token's rows of sums are this many words apart, so that the four lanes of a quad, which have
+ * other tokens, meet no bank conflict; and the words of a warp. */
+#define SUM_PITCH (ROWS + (TOKEN_COLUMNS == 1 ? 4 : TOKEN_COLUMNS == 2 ? 8 : 0))
+#define SUM_WORDS (TILE_M * SUM_PITCH)
+#define PANEL_AT  ((SETS_AT + SETS * 4 * SET_WORDS + 127) / 128 * 128)
 
 /* What the kernel before this one wrote is read only past apq_grid_wait, and not through the path
  * of data that nothing writes during the launch. */
@@ -117,8 +121,12 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   lane->n_warp = (int)(thread / 32 / WARPS_K);
   lane->m0 = apq_block_y() * TILE_M;
   lane->chunks = (apq_u32)args->row_bytes / 16;
+#if ONCE
+  lane->room = 4 * WARPS_K * DEPTH;
+#else
   lane->room = (lane->chunks + 4 * CLUSTER - 1) / (4 * CLUSTER) * 4;
   if (lane->room < 4 * WARPS_K) lane->room = 4 * WARPS_K;
+#endif
 #if CLUSTER > 1
   lane->rank = apq_cluster_rank();
   lane->begin = (apq_u32)lane->rank * lane->room;
@@ -289,7 +297,6 @@ APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane
   APQ_UNROLL
   for (int d = 0; d < DEPTH; d++) {
     int slab = lane->k_warp + d * WARPS_K;
-    if (d > 0 && 4 * slab >= (int)lane->room) break;
 #else
   APQ_NO_UNROLL
   for (int slab = lane->k_warp; 4 * slab < (int)lane->room; slab += WARPS_K) {
@@ -306,13 +313,26 @@ APQ_FUNCTION void apq_fill_panel(const apq_gemm_args *args, const apq_lane *lane
       apq_cp_async16(to, at, is_there ? 16 : 0);
     }
     from += WARPS_K * SLAB_BYTES;
+#if ONCE
+    apq_cp_async_commit();
+#endif
   }
+#if !ONCE
   apq_cp_async_commit();
+#endif
 }
 
-/* Until the copies of this warp and those beside it are there. */
-APQ_FUNCTION void apq_wait_panel(const apq_lane *lane) {
-  apq_cp_async_wait(0);
+/* Until copies of this warp and those beside it are there: all but those of the last `pending`
+ * slabs. */
+APQ_FUNCTION void apq_wait_panel(const apq_lane *lane, int pending) {
+  if (pending == 0)
+    apq_cp_async_wait(0);
+  else if (pending == 1)
+    apq_cp_async_wait(1);
+  else if (pending == 2)
+    apq_cp_async_wait(2);
+  else
+    apq_cp_async_wait(3);
 #if WARPS_N == 1
   (void)lane;
   apq_syncwarp();
@@ -369,32 +389,35 @@ APQ_FUNCTION apq_u32x4 apq_get_activation(const apq_lane *lane, const apq_cursor
 #endif
 }
 
+APQ_FUNCTION void apq_multiply_slab(const apq_lane *lane, const apq_cursor *at, apq_item *item,
+                                    const apq_activations *a, int d, apq_sums *sums) {
+#if CORE == CORE_U8
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) {
+    int s = i % FIELDS * WORDS + i / FIELDS; /* neighbors into different sums */
+    apq_u32x4 y[YT];
+    APQ_UNROLL
+    for (int yi = 0; yi < YT; yi++) y[yi] = apq_get_activation(lane, at, a, d, yi, s);
+    apq_multiply_bytes(&item->w, d, s, y, sums);
+  }
+#else
+  APQ_UNROLL
+  for (int first = 0; first < YT; first += Y_GROUP) {
+    apq_u32x4 y[Y_GROUP];
+    APQ_UNROLL
+    for (int yi = 0; yi < Y_GROUP; yi++) {
+      int at_y = first + yi < YT ? first + yi : YT - 1;
+      y[yi] = apq_get_activation(lane, at, a, d, at_y, 0);
+    }
+    apq_compute(&item->w, d, first, y, sums);
+  }
+#endif
+}
+
 APQ_FUNCTION void apq_multiply_item(const apq_lane *lane, const apq_cursor *at, apq_item *item,
                                     const apq_activations *a, apq_sums *sums) {
   APQ_UNROLL
-  for (int d = 0; d < DEPTH; d++) {
-#if CORE == CORE_U8
-    APQ_UNROLL
-    for (int i = 0; i < 8; i++) {
-      int s = i % FIELDS * WORDS + i / FIELDS; /* neighbors into different sums */
-      apq_u32x4 y[YT];
-      APQ_UNROLL
-      for (int yi = 0; yi < YT; yi++) y[yi] = apq_get_activation(lane, at, a, d, yi, s);
-      apq_multiply_bytes(&item->w, d, s, y, sums);
-    }
-#else
-    APQ_UNROLL
-    for (int first = 0; first < YT; first += Y_GROUP) {
-      apq_u32x4 y[Y_GROUP];
-      APQ_UNROLL
-      for (int yi = 0; yi < Y_GROUP; yi++) {
-        int at_y = first + yi < YT ? first + yi : YT - 1;
-        y[yi] = apq_get_activation(lane, at, a, d, at_y, 0);
-      }
-      apq_compute(&item->w, d, first, y, sums);
-    }
-#endif
-  }
+  for (int d = 0; d < DEPTH; d++) apq_multiply_slab(lane, at, item, a, d, sums);
 }
 
 #if CLUSTER > 1
@@ -433,7 +456,8 @@ APQ_FUNCTION apq_u32 apq_add_sums(int set, int m) {
 
 /* Puts the warp's sums into shared memory. */
 APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *sums) {
-  int first = set * SET_WORDS + lane->k_warp * RESULTS + lane->n_warp * (16 * TILES) + lane->group;
+  int first =
+      set * SET_WORDS + lane->k_warp * SUM_WORDS + lane->n_warp * (16 * TILES) + lane->group;
   APQ_UNROLL
   for (int ti = 0; ti < TILES; ti++) {
     APQ_UNROLL
@@ -444,13 +468,15 @@ APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *su
       /* With eight columns a token, two lanes have the same sum. */
       int m = yi * FRAGMENT_TOKENS + lane->quad / (TOKEN_COLUMNS / 2);
       if (lane->quad < 2 * FRAGMENT_TOKENS && m < TILE_M)
-        apq_sts32(SETS_AT + 4 * (first + m * ROWS + 16 * ti + 8 * (lane->quad % 2)), result[0][0]);
+        apq_sts32(SETS_AT + 4 * (first + m * SUM_PITCH + 16 * ti + 8 * (lane->quad % 2)),
+                  result[0][0]);
 #else
       APQ_UNROLL
       for (int i = 0; i < 2 * LANE_TOKENS; i++) {
         int m = yi * FRAGMENT_TOKENS + lane->quad * LANE_TOKENS + i / 2;
         if (m < TILE_M)
-          apq_sts32(SETS_AT + 4 * (first + m * ROWS + 16 * ti + 8 * (i % 2)), result[i % 2][i / 2]);
+          apq_sts32(SETS_AT + 4 * (first + m * SUM_PITCH + 16 * ti + 8 * (i % 2)),
+                    result[i % 2][i / 2]);
       }
 #endif
     }
@@ -458,10 +484,10 @@ APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *su
 }
 
 APQ_FUNCTION apq_u32 apq_add_sums(int set, int m) {
-  int at = set * SET_WORDS + m * ROWS + apq_thread() % ROWS;
+  int at = set * SET_WORDS + m * SUM_PITCH + apq_thread() % ROWS;
   apq_u32 sum = 0;
   APQ_UNROLL
-  for (int i = 0; i < WARPS_K; i++) sum += apq_lds32(SETS_AT + 4 * (i * RESULTS + at));
+  for (int i = 0; i < WARPS_K; i++) sum += apq_lds32(SETS_AT + 4 * (i * SUM_WORDS + at));
   return sum;
 }
 
@@ -638,10 +664,12 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_unpack_first(&args, &item[0].w);
 #endif
 #if OPERAND == OPERAND_SHARED
-  apq_wait_panel(&lane);
   lane.panel_at = copies->lane_at;
+#if !ONCE
+  apq_wait_panel(&lane, 0);
 #endif
-#if PDL && RELEASE == RELEASE_FILL
+#endif
+#if PDL && RELEASE == RELEASE_FILL && !ONCE
   apq_grid_release();
 #endif
 
@@ -654,8 +682,18 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #endif
 #if OPERAND == OPERAND_STREAM
   apq_multiply_item(&lane, &use, &item[0], &item[0].a, &sums);
-#else
+#elif OPERAND == OPERAND_KEEP
   apq_multiply_item(&lane, &use, &item[0], kept, &sums);
+#else
+  /* Slabs are multiplied as they come. */
+  APQ_UNROLL
+  for (int d = 0; d < DEPTH; d++) {
+    apq_wait_panel(&lane, DEPTH - 1 - d);
+#if PDL && RELEASE == RELEASE_FILL
+    if (d == DEPTH - 1) apq_grid_release();
+#endif
+    apq_multiply_slab(&lane, &use, &item[0], kept, d, &sums);
+  }
 #endif
 #else
 #if CORE == CORE_U8
