@@ -80,8 +80,6 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
        "once=1 needs one load to hold all of k"},
       {d.is_even && d.persist, "even=1 is for blocks of one tile"},
       {!d.is_pdl && !apq__config_is(config, "release", "start"), "release is for pdl=1"},
-      {!d.is_shared && apq__config_is(config, "release", "fill"),
-       "release=fill is for operand=shared"},
       {d.unpacks_early && !d.is_bytes, "unpack is for core=u8"},
       {d.unpacks_first && !d.is_pdl, "unpack=wait is for pdl=1"},
       {problem && d.is_bytes && problem->k > 1 << 17,

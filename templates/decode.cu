@@ -24,8 +24,8 @@
  * @knob cluster   = 1 : 1 2 4 8 : blocks that divide k and send each other their sums
  * @knob unpack    = use : use fill wait : core=u8: the first weights are unpacked when they are
  * used, or while activations come, or before these are waited for (pdl)
- * @knob release   = start : start issue fill : when the kernel after this one may begin: at once,
- * or when activations are asked for, or when they have come (pdl)
+ * @knob release   = start : start issue : when the kernel after this one may begin: at once, or
+ * when activations are asked for (pdl)
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended, and loads weights
  * meanwhile
  *
@@ -39,8 +39,9 @@
 #define OWN     (ROWS / CLUSTER)       /* rows that the block finishes */
 #define RESULTS (TILE_M * OWN)
 
-/* A thread finishes one channel: a token, and every M_STEP-th after it. */
-#define M_STEP (THREADS / OWN)
+/* A thread finishes one channel: a token, and every M_STEP-th after it, this many side by side. */
+#define M_STEP   (THREADS / OWN)
+#define FINISHED (TILE_M >= 4 * M_STEP ? 4 : TILE_M >= 2 * M_STEP ? 2 : 1)
 
 /* Shared memory: the edges of the tokens, the sums, and with operand=shared the activations,
  * [column][its bytes].  The sums: two sets of the warps' own, [warp of k][token][row]; in a cluster
@@ -514,7 +515,7 @@ APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, in
   apq_edge row = apq_finish_edge(args, raw_row, 1);
   (void)is_first;
 #if RESULTS > THREADS
-  if (is_first && apq_has_row(args, lane)) apq_put_edge(EDGES_AT + ROW_TOKEN * EDGE_BYTES, &row);
+  if (is_first && ROW_TOKEN < TILE_M) apq_put_edge(EDGES_AT + ROW_TOKEN * EDGE_BYTES, &row);
 #endif
 #if CLUSTER > 1
 #if RESULTS > THREADS
@@ -527,19 +528,29 @@ APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, in
   if (!apq_has_output(args, lane, out)) return;
   apq_edge column = apq_finish_edge(args, raw, 0);
   apq_u8 *at = out->at;
-  APQ_UNROLL_4
-  for (int m = out->m; m < TILE_M && lane->m0 + m < args->m; m += M_STEP) {
-    apq_u32 sum = apq_add_sums(set, m);
+  APQ_NO_UNROLL
+  for (int first = out->m; first < TILE_M; first += FINISHED * M_STEP) {
+    apq_u32 result[FINISHED];
+    APQ_UNROLL
+    for (int i = 0; i < FINISHED; i++) {
+      apq_u32 sum = apq_add_sums(set, first + i * M_STEP);
 #if RESULTS > THREADS
-    row = apq_get_edge(EDGES_AT + m * EDGE_BYTES);
+      row = apq_get_edge(EDGES_AT + (first + i * M_STEP) * EDGE_BYTES);
 #endif
-    apq_u32 result = apq_result(args, sum, &row, &column, (int)out->is_plain);
+      result[i] = apq_result(args, sum, &row, &column, (int)out->is_plain);
+    }
+    APQ_UNROLL
+    for (int i = 0; i < FINISHED; i++) {
+      int m = lane->m0 + first + i * M_STEP;
+      if (m < args->m) {
 #if OUT != OUT_I32
-    if (!out->is_plain && apq_has_post(args))
-      result = apq_post_one(args, lane->m0 + m, out->n, result);
+        if (!out->is_plain && apq_has_post(args))
+          result[i] = apq_post_one(args, m, out->n, result[i]);
 #endif
-    apq_store_at(at, result);
-    at += M_STEP * args->ldy * OUT_BYTES;
+        apq_store_at(at, result[i]);
+      }
+      at += M_STEP * args->ldy * OUT_BYTES;
+    }
   }
 }
 
@@ -669,9 +680,6 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_wait_panel(&lane, 0);
 #endif
 #endif
-#if PDL && RELEASE == RELEASE_FILL && !ONCE
-  apq_grid_release();
-#endif
 
   apq_sums sums;
   int set = 0; /* which half of the partial sums' place */
@@ -689,9 +697,6 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   APQ_UNROLL
   for (int d = 0; d < DEPTH; d++) {
     apq_wait_panel(&lane, DEPTH - 1 - d);
-#if PDL && RELEASE == RELEASE_FILL
-    if (d == DEPTH - 1) apq_grid_release();
-#endif
     apq_multiply_slab(&lane, &use, &item[0], kept, d, &sums);
   }
 #endif
