@@ -21,6 +21,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.cluster_m = apq__config_int(config, "cluster_m", 1);
   g.cluster_n = apq__config_int(config, "cluster_n", 1);
   g.split_k = apq__config_int(config, "split_k", 1);
+  g.group = apq__config_int(config, "group", 0);
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
   g.is_overlapped = apq__config_int(config, "overlap", 0);
@@ -51,7 +52,11 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   } else {
     g.stage_bytes = (g.x_planes * g.x_tile + g.columns) * g.slab;
   }
-  g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes;
+  /* templates/wgmma_groups.cu: 8 bytes a token and 16 a channel. */
+  if (g.group)
+    g.group_bytes = (g.is_bytes ? g.w_stages : g.stages) * (g.tile_k / g.group) *
+                    (g.tile_m * 8 + g.tile_n * 16);
+  g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes + g.group_bytes;
   return g;
 }
 
@@ -73,6 +78,11 @@ static int shared_bytes(const apq__wgmma_knobs *g) {
 
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
 static int estimate_registers(const apq__wgmma_knobs *g) {
+  /* With groups: a total for each result; the edges of both sides; what is left of the codes of
+   * other groups. */
+  if (g->group)
+    return g->sums + g->x_blocks * g->y_share / 2 + 6 * g->x_blocks + 4 +
+           (g->is_bytes ? (g->group < 128 ? 48 : 32) * g->x_blocks : 0) + 40;
   /* imma_bulk: words of planes, codes of a step, activations of the first products. */
   if (g->is_mma)
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
@@ -107,6 +117,15 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "overlap needs store=staged and 16-bit results"},
       {g.is_overlapped && g.is_horner,
        "overlap and schedule=horner need more registers than there are"},
+      {g.group && g.split_k > 1,
+       "group scales need split_k=1: their floats are added in the order of the groups"},
+      {g.group && g.is_horner, "group scales need schedule=side: all planes of a group at once"},
+      {g.group && g.is_pingpong,
+       "group scales need roles=cooperative: one warpgroup adds to its totals under the products "
+       "of another"},
+      {g.group && g.is_overlapped, "overlap and group scales need more registers than there are"},
+      {g.group && g.tile_k % g.group, "tile_k is not a multiple of the group"},
+      {g.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},

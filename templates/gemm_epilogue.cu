@@ -25,6 +25,10 @@ APQ_FUNCTION int apq_has_post(const apq_gemm_args *args) {
 }
 
 APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
+#if GROUP
+  /* Zero points were applied at the end of each group. */
+  return !args->bias && !apq_has_post(args);
+#endif
   return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1 &&
          !apq_has_post(args);
 }
@@ -142,6 +146,18 @@ APQ_FUNCTION apq_u32 apq_result(const apq_gemm_args *args, apq_u32 sum, const ap
   return apq_float_bits(y);
 #endif
 }
+
+#if GROUP
+/* In place of apq_result: from the bits of a total of all groups. */
+APQ_FUNCTION apq_u32 apq_output(const apq_gemm_args *args, apq_u32 total, const apq_edge *row,
+                                const apq_edge *column, int is_plain) {
+  float y = apq_mul(apq_bits_float(total), row->scale);
+  if (!is_plain && args->bias) y = apq_add(y, column->bias);
+  return apq_float_bits(y);
+}
+#else
+#define apq_output apq_result
+#endif
 
 #if OUT == OUT_F16
 #define apq_round_pair apq_floats_to_halves

@@ -2,7 +2,7 @@
  * bulk tensor copies.
  *
  * @family igmma product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu byte_ring.cu igmma.cu wgmma.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu igmma.cu igmma_groups.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -25,6 +25,7 @@
  * @knob overlap   = 0 : 0 1 : 1 stores a tile while the next is multiplied
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * Weights are on the 64-row side, in registers; activations lie in shared memory as bytes, in the
  * order of apq__byte_position: bytes 32s .. 32s + 31 of a block of 128 meet words 2s and 2s + 1
@@ -83,6 +84,7 @@ APQ_FUNCTION void apq_unpack(int slot, int sharer, int block, apq_codes *codes) 
   }
 }
 
+#if !GROUP
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
@@ -140,6 +142,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   (void)args;
   (void)pending;
 }
+#endif
 
 /* Sum i of a 64-row block. */
 APQ_FUNCTION apq_u32 apq_sum(int acc[ACCUMULATORS][SUMS], int block, int i) {

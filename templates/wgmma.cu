@@ -25,9 +25,25 @@ APQ_FUNCTION apq_edge apq_edge_of(const apq_gemm_args *args, const apq_work *wor
   return apq_finish_edge(args, &raw, is_row);
 }
 
+#if GROUP
+/* The edges of the groups of one unit, a stage after another. */
+APQ_FUNCTION void apq_feed_groups(const apq_gemm_args *args, const apq_work *work, apq_place *set) {
+  APQ_NO_UNROLL
+  for (int stage = work->first; stage < work->end; stage++) {
+    apq_mbarrier_wait(GROUP_FREE(set->slot), set->phase ^ 1);
+    apq_feed_group_set(args, work, stage, GROUPS_AT + set->slot * GROUP_SET_BYTES);
+    apq_mbarrier_arrive(GROUP_FULL(set->slot));
+    *set = apq_next_place(*set, GROUP_SLOTS);
+  }
+}
+#endif
+
 /* The edges of the block's tiles, a set after another. */
 APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *tiles) {
   apq_place set = {0, 0};
+#if GROUP
+  apq_place group_set = {0, 0};
+#endif
   for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
     apq_work work = apq_work_at(tiles, unit);
     int at = EDGES_AT + set.slot * EDGE_SET_BYTES;
@@ -50,6 +66,9 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
     }
     apq_mbarrier_arrive(EDGES_FULL(set.slot));
     set = apq_next_place(set, 2);
+#if GROUP
+    apq_feed_groups(args, &work, &group_set);
+#endif
   }
 }
 
@@ -84,7 +103,7 @@ APQ_FUNCTION void apq_get_pair(const apq_lane *lane, int y, int is_plain, apq_ed
 
 APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const apq_edge *x,
                                 const apq_edge *y, int is_plain) {
-  return apq_result(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
+  return apq_output(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
 }
 
 /* Where result e of 16 columns from y on lies, of the block of rows from x on; 0 when that is
