@@ -80,9 +80,12 @@ static int shared_bytes(const apq__wgmma_knobs *g) {
 static int estimate_registers(const apq__wgmma_knobs *g) {
   /* With groups: a total for each result; the edges of both sides; what is left of the codes of
    * other groups. */
-  if (g->group)
-    return g->sums + g->x_blocks * g->y_share / 2 + 6 * g->x_blocks + 4 +
-           (g->is_bytes ? (g->group < 128 ? 48 : 32) * g->x_blocks : 0) + 40;
+  if (g->group) {
+    int codes = g->is_mma     ? 2 * (g->p > 4 ? 8 : 4) + 4
+                : g->is_bytes ? (g->group < 128 ? 48 : 32)
+                              : 0;
+    return g->sums + g->x_blocks * (g->y_share / 2 + 6 + codes) + 44;
+  }
   /* imma_bulk: words of planes, codes of a step, activations of the first products. */
   if (g->is_mma)
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
@@ -124,6 +127,9 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "group scales need roles=cooperative: one warpgroup adds to its totals under the products "
        "of another"},
       {g.group && g.is_overlapped, "overlap and group scales need more registers than there are"},
+      {g.group && g.is_ahead, "ahead=1 is not made for group scales"},
+      {g.group && !g.is_bytes && g.group % 256,
+       "a b1 instruction spans 256 k: more than one group"},
       {g.group && g.tile_k % g.group, "tile_k is not a multiple of the group"},
       {g.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),

@@ -1,8 +1,8 @@
 /* ---- igmma with group scales ----
  * A warpgroup waits for the products of a block of 128 k as soon as the next one's codes are
  * unpacked, and adds them to its totals; meanwhile the tensor cores have the other warpgroup's.
- * Lane t of each four holds k = 32t .. 32t + 31 of a block: for groups of fewer than 128 k a block is
- * multiplied once a group, with zeros in the lanes of the others. */
+ * Lane t of each four holds k = 32t .. 32t + 31 of a block: for groups of fewer than 128 k a block
+ * is multiplied once a group, with zeros in the lanes of the others. */
 
 #if GROUP
 
@@ -39,7 +39,8 @@ APQ_FUNCTION void apq_take_group(const apq_gemm_args *args, int group, int slot,
                                  int acc[ACCUMULATORS][SUMS], apq_totals *totals) {
   apq_u32 sum[X_BLOCKS][Y_SHARE / 2];
   APQ_UNROLL
-  for (int i = 0; i < X_BLOCKS * SUMS; i++) sum[i / SUMS][i % SUMS] = apq_sum(acc, i / SUMS, i % SUMS);
+  for (int i = 0; i < X_BLOCKS * SUMS; i++)
+    sum[i / SUMS][i % SUMS] = apq_sum(acc, i / SUMS, i % SUMS);
   apq_end_group(args, totals, sum, group, GROUP_AT(slot, group), sharer);
 }
 

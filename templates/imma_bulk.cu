@@ -3,7 +3,8 @@
  * operands.
  *
  * @family imma_bulk product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu byte_ring.cu imma_bulk.cu wgmma.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu imma_bulk.cu
+ * imma_bulk_groups.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -26,6 +27,7 @@
  * @knob store     = staged : direct staged : results from the registers, or through shared memory
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * A warp has 16 rows of each 64-row block of weights.  Codes and activations meet as in imma: word
  * s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a token, in mma
@@ -111,6 +113,7 @@ APQ_FUNCTION void apq_multiply(apq_u32 w[X_BLOCKS][4], apq_u32 a[AT][4],
   }
 }
 
+#if !GROUP
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
@@ -184,6 +187,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   (void)args;
   (void)pending;
 }
+#endif
 
 /* Sum i of a 64-row block. */
 APQ_FUNCTION apq_u32 apq_sum(int acc[ACCUMULATORS][SUMS], int block, int i) {

@@ -103,7 +103,7 @@ APQ_FUNCTION void apq_get_pair(const apq_lane *lane, int y, int is_plain, apq_ed
 
 APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const apq_edge *x,
                                 const apq_edge *y, int is_plain) {
-  return apq_output(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
+  return apq_finish_total(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
 }
 
 /* Where result e of 16 columns from y on lies, of the block of rows from x on; 0 when that is

@@ -133,8 +133,8 @@ APQ_FUNCTION float apq_add_group_sum(float total, apq_u32 sum, const apq_group_e
   return apq_add(total, apq_mul(apq_int_to_float((int)sum), SWAP ? x->scale : y->scale));
 }
 
-APQ_FUNCTION void apq_add_group(apq_totals *totals, apq_u32 sum[X_BLOCKS][Y_SHARE / 2],
-                                int at, int sharer, int shift, int is_plain) {
+APQ_FUNCTION void apq_add_group(apq_totals *totals, apq_u32 sum[X_BLOCKS][Y_SHARE / 2], int at,
+                                int sharer, int shift, int is_plain) {
   int t = apq_thread() % 128, x_row = X_FIRST(sharer) + t / 32 * 16 + t % 32 / 4;
   int y_column = Y_FIRST(sharer) + t % 4 * 2;
   apq_group_edge x[X_BLOCKS][2];
@@ -158,8 +158,7 @@ APQ_FUNCTION void apq_add_group(apq_totals *totals, apq_u32 sum[X_BLOCKS][Y_SHAR
 
 /* At the end of group `group` of all, whose edges are at `at`. */
 APQ_FUNCTION void apq_end_group(const apq_gemm_args *args, apq_totals *totals,
-                                apq_u32 sum[X_BLOCKS][Y_SHARE / 2], int group, int at,
-                                int sharer) {
+                                apq_u32 sum[X_BLOCKS][Y_SHARE / 2], int group, int at, int sharer) {
   if (group >= args->groups) return;
   if (apq_groups_are_plain(args))
     apq_add_group(totals, sum, at, sharer, 0, 1);
