@@ -397,8 +397,10 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
 
 APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
 #if APQ_CC >= 90
-  /* A product that is launched as a dependent may begin to load weights. */
+  /* A product that is launched as a dependent may begin to load weights; what wrote the row, and
+   * what read the workspace, has to end first. */
   apq_grid_release();
+  apq_grid_wait();
 #endif
   int lane = apq_thread() % 32, warp = apq_thread() / 32;
   apq_row row;
