@@ -104,6 +104,13 @@ static void groups_have_their_own_scales(void **state) {
   /* Totals of the groups beside the products of all planes: past about 25 no tile has room. */
   assert_in_range(sweep(&sweep_kinds[10], "emu:sm_80", 5), 0, 6);
 }
+static void warpgroups_have_scales_of_groups(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[12], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[13], "emu:sm_90a", 4, 1), 0);
+  /* As without groups, and totals beside the sums. */
+  assert_in_range(sweep_on(&sweep_kinds[14], "emu:sm_90a", 4, 1), 0, 30);
+}
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
   for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
@@ -138,6 +145,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bytes),
       cmocka_unit_test(warpgroups_multiply_bytes_warp_by_warp),
       cmocka_unit_test(groups_have_their_own_scales),
+      cmocka_unit_test(warpgroups_have_scales_of_groups),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };
