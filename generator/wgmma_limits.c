@@ -146,6 +146,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
                         .smem_bytes = (unsigned)smem,
                         .registers = registers,
                         .cluster = cluster,
+                        .dependent = apq__config_int(config, "pdl", 0),
                         .is_tma = 1,
                         .w_box = {g.slab, w_slice, g.slab},
                         .a_box = {g.is_bytes ? 128 : g.slab, a_slice, g.is_bytes ? 128 : g.slab}};

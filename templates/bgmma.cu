@@ -26,6 +26,7 @@
  * @knob overlap   = 0 : 0 1 : 1 stores a tile while the next is multiplied
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
+ * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * A stage holds, of tile_k bits, the rows of the x planes and of the y planes.  Side by side all y

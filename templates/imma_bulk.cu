@@ -27,6 +27,7 @@
  * @knob store     = staged : direct staged : results from the registers, or through shared memory
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
+ * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * A warp has 16 rows of each 64-row block of weights.  Codes and activations meet as in imma: word

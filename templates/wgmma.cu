@@ -454,6 +454,9 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
 #endif
 
 APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
+#if PDL
+  apq_grid_release();
+#endif
   apq_tiles tiles = apq_count_tiles(&args.gemm, apq_stage_count(&args.gemm));
   if (apq_thread() == 0) {
     apq_tma_prefetch(&args.w);
@@ -470,6 +473,10 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
   apq_cluster_sync();
 #else
   apq_syncthreads();
+#endif
+#if PDL
+  /* Only what precedes runs under the launch before. */
+  apq_grid_wait();
 #endif
   int warpgroup = apq_thread() / 128;
   if (warpgroup == 0) {

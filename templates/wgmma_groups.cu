@@ -28,12 +28,12 @@ APQ_FUNCTION int apq_groups_are_plain(const apq_gemm_args *args) {
  * the matrix repeats the last. */
 APQ_FUNCTION void apq_feed_group_row(const apq_gemm_args *args, int m, int first, int at) {
   long long from = (long long)(m < args->m ? m : args->m - 1) * args->groups + first;
-  apq_u32 zero = args->a_zero ? apq_ldg32(args->a_zero + (m < args->m ? m : args->m - 1))
+  apq_u32 zero = args->a_zero ? apq_load_word(args->a_zero + (m < args->m ? m : args->m - 1))
                               : (apq_u32)args->zero_a;
   apq_u32 sum[STAGE_GROUPS];
   APQ_UNROLL
   for (int g = 0; g < STAGE_GROUPS; g++)
-    sum[g] = first + g < args->groups ? apq_ldg32(args->a_group_sum + from + g) : 0;
+    sum[g] = first + g < args->groups ? apq_load_word(args->a_group_sum + from + g) : 0;
   APQ_UNROLL
   for (int g = 0; g < STAGE_GROUPS; g++) {
     int left = args->k - (first + g) * GROUP;
