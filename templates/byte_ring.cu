@@ -33,8 +33,11 @@ APQ_FUNCTION void apq_init_ring(void) {
   for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), START_ARRIVALS);
 }
 
+/* Stages of a unit; blocks enough for both ends, of zeros where K has fewer. */
+#define STAGES_MIN ((2 * OVERLAP + BLOCKS - 1) / BLOCKS)
 APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
-  return (args->row_bytes + SLAB - 1) / SLAB;
+  int stages = (args->row_bytes + SLAB - 1) / SLAB;
+  return stages < STAGES_MIN ? STAGES_MIN : stages;
 }
 
 /* Where in the rings a warpgroup, or the feeding thread, is. */
