@@ -24,8 +24,10 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.group = apq__config_int(config, "group", 0);
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
-  g.is_overlapped = apq__config_int(config, "overlap", 0);
-  g.is_staged = apq__config_is(config, "store", "staged");
+  g.overlap = apq__config_int(config, "overlap", 0);
+  g.store = apq__config_is(config, "store", "direct")   ? APQ__STORE_DIRECT
+            : apq__config_is(config, "store", "tensor") ? APQ__STORE_TENSOR
+                                                        : APQ__STORE_STAGED;
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
@@ -60,20 +62,29 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   return g;
 }
 
-/* A buffer of results (templates/wgmma.cu). */
+/* A buffer of results (templates/wgmma.cu): columns of a chunk, rows and bytes of a row. */
+static int chunk_columns(const apq__wgmma_knobs *g) {
+  int part = g->overlap ? g->y_share / 2 : g->y_share;
+  if (!g->swap && part % 64 == 0 && g->out_bytes == 2) return 64;
+  return part % 32 ? 16 : 32;
+}
+static int buffer_rows(const apq__wgmma_knobs *g) {
+  return g->swap ? chunk_columns(g) : 64;
+}
+static int row_bytes(const apq__wgmma_knobs *g) {
+  return (g->swap ? 64 : chunk_columns(g)) * g->out_bytes;
+}
 static int buffer_bytes(const apq__wgmma_knobs *g) {
-  if (!g->is_staged) return 0;
-  if (g->swap) return (g->y_share % 32 ? 16 : 32) * 64 * g->out_bytes;
-  int chunk = g->y_share % 64 == 0 && g->out_bytes == 2 ? 64 : g->y_share % 32 ? 16 : 32;
-  return 64 * chunk * g->out_bytes;
+  return g->store == APQ__STORE_DIRECT ? 0 : buffer_rows(g) * row_bytes(g);
 }
 
 /* As templates/wgmma.cu lays it out. */
 static int shared_bytes(const apq__wgmma_knobs *g) {
   int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4;
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
-  return (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16 +
-         2 * g->consumers * buffer_bytes(g);
+  int edges = (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16;
+  if (g->store == APQ__STORE_TENSOR) edges = (edges + 1023) / 1024 * 1024;
+  return edges + 2 * g->consumers * buffer_bytes(g);
 }
 
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
@@ -91,7 +102,6 @@ static int estimate_registers(const apq__wgmma_knobs *g) {
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
            (g->is_ahead ? g->y_share / 4 : 4) + 30;
   return g->sums + (g->is_bytes ? 32 * g->x_blocks + 8 : 0) +
-         (g->is_overlapped ? g->x_blocks * g->y_tile / 4 : 0) +
          (g->split_k > 1 && g->x_planes * g->y_planes > 1 ? g->x_blocks * g->y_tile / 2 : 0) + 30;
 }
 
@@ -116,17 +126,22 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.stagger && g.consumers < 2, "stagger needs two consumers"},
       {g.stagger * (g.consumers - 1) >= g.stages - 1,
        "stagger leaves no slot of the ring between the warpgroups"},
-      {g.is_overlapped && (!g.is_staged || g.out_bytes != 2),
-       "overlap needs store=staged and 16-bit results"},
-      {g.is_overlapped && g.is_horner,
-       "overlap and schedule=horner need more registers than there are"},
+      {g.overlap && (g.is_pingpong || g.stagger),
+       "overlap is for warpgroups that begin and end a tile together"},
+      {g.overlap && (g.x_blocks > 1 || g.y_planes > 1 || g.columns % 32),
+       "overlap needs sums of one 64-row block in halves of whole instructions"},
+      {g.overlap && g.split_k > 1, "overlap needs split_k=1"},
+      {g.overlap && !g.is_bytes && g.tile_k < 512, "overlap takes stages of 512 k in two parts"},
+      {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
+      {g.store == APQ__STORE_TENSOR && (g.out_bytes != 2 || row_bytes(&g) != 128),
+       "store=tensor needs 16-bit results in rows of 64"},
       {g.group && g.split_k > 1,
        "group scales need split_k=1: their floats are added in the order of the groups"},
       {g.group && g.is_horner, "group scales need schedule=side: all planes of a group at once"},
       {g.group && g.is_pingpong,
        "group scales need roles=cooperative: one warpgroup adds to its totals under the products "
        "of another"},
-      {g.group && g.is_overlapped, "overlap and group scales need more registers than there are"},
+      {g.group && g.overlap, "group scales need overlap=0: a tile ends with totals, not in halves"},
       {g.group && g.is_ahead, "ahead=1 is not made for group scales"},
       {g.group && !g.is_bytes && g.group % 256,
        "a b1 instruction spans 256 k: more than one group"},
@@ -150,6 +165,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
                         .is_tma = 1,
                         .w_box = {g.slab, w_slice, g.slab},
                         .a_box = {g.is_bytes ? 128 : g.slab, a_slice, g.is_bytes ? 128 : g.slab}};
+  if (g.store == APQ__STORE_TENSOR) shape->y_box = (apq__box){row_bytes(&g), buffer_rows(&g), 128};
   if (!problem) return APQ_OK;
   long long m = apq__ceil_div(problem->m, g.tile_m * g.cluster_m);
   long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;

@@ -23,10 +23,9 @@ APQ_FUNCTION void apq_take_group(const apq_gemm_args *args, int group, int slot,
   apq_end_group(args, totals, sum, group, GROUP_AT(slot, group), sharer);
 }
 
-/* As without groups; what it leaves in acc are the bits of the totals. */
-APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
-                              const apq_gemm_args *args, apq_pending *pending,
-                              int acc[ACCUMULATORS][SUMS]) {
+/* As apq_consume; what it leaves in acc are the bits of the totals. */
+APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *work, int sharer,
+                                     int lead, apq_ring *at, int acc[ACCUMULATORS][SUMS]) {
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
 #endif
@@ -74,7 +73,6 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   APQ_UNROLL
   for (int i = 0; i < X_BLOCKS * SUMS; i++)
     acc[i / SUMS][i % SUMS] = (int)apq_float_bits(totals.value[i / SUMS][i % SUMS]);
-  (void)pending;
 }
 
 #endif

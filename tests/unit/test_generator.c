@@ -203,7 +203,7 @@ static void limits_of_groups_give_reasons(void **state) {
       {"family=bgmma,group=256,tile_m=64,tile_n=32,consumers=1", 256, NULL},
       {"family=igmma,group=128,split_k=2", 128, "split_k=1"},
       {"family=igmma,group=128,roles=pingpong", 128, "roles=cooperative"},
-      {"family=igmma,group=128,overlap=1", 128, "more registers"},
+      {"family=igmma,group=128,overlap=2", 128, "overlap=0"},
       {"family=igmma,group=128,tile_m=256", 128, "too many registers"},
       {"family=igmma,group=64,tile_k=256", 64, NULL},
       {"family=imma_bulk,group=128,ahead=1", 128, "ahead=1"},
