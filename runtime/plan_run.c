@@ -140,7 +140,8 @@ static apq_status launch_product(const run *r, int i, const apq_output *output) 
   args.ldy = output->ldy;
   args.m = r->m;
   return apq__product_launch(plan->context->device, product->kernel->kernel, &product->choice.shape,
-                             &args, r->slot->maps ? &r->slot->maps[i] : NULL, plan->recipe->key.q,
+                             &args, r->slot->maps ? &r->slot->maps[i] : NULL,
+                             (apq__map_cache *)&plan->maps, plan->recipe->key.q,
                              product->wants_bytes, r->stream, r->error);
 }
 

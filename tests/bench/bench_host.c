@@ -13,6 +13,7 @@
 #include "db.h"
 #include "generator.h"
 #include "launch_stub.h"
+#include "map_cache.h"
 #include "status.h"
 
 static void check(apq_status status, const apq_error *error) {
@@ -138,6 +139,14 @@ static void bench_maps(int count) {
     check(status, &error);
   }
   report("a tensor map", samples, count, empty);
+  static apq__map_cache cache;
+  for (int i = 0; i < count; i++) {
+    const int64_t begin = now_ns();
+    apq_status status = apq__map_get(&cache, device, &box, &map, &error);
+    samples[i] = now_ns() - begin;
+    check(status, &error);
+  }
+  report("one that is kept", samples, count, empty);
   apq__free(samples);
   device->ops->release(device, memory);
   apq__device_close(device);
