@@ -309,19 +309,27 @@ EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *functi
   return enter_with("cuOccupancyMaxActiveBlocksPerMultiprocessor", function);
 }
 
+/* Of a launch: what its attributes say. */
+typedef struct launch_kind {
+  unsigned cluster;
+  int dependent;
+} launch_kind;
+
 /* The backend gives one argument; the driver knows its size from the kernel, the fake one takes all
  * kernels' to be an int. */
-static int take_launch(const unsigned grid[3], const unsigned block[3], unsigned smem_bytes,
-                       void **params, void **extra) {
-  if (!params || extra || !grid[0] || block[1] != 1 || block[2] != 1)
-    return FAKE_ERROR_INVALID_VALUE;
+static int take_launch(const unsigned grid[3], const unsigned threads[3], unsigned smem_bytes,
+                       void **params, void **extra, launch_kind kind) {
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  if (!params || extra || !grid[0] || threads[1] != 1 || threads[2] != 1)
+    return FAKE_ERROR_INVALID_VALUE;
   pthread_mutex_lock(&lock);
   state.args_size = sizeof(int);
   memcpy(state.args, params[0], state.args_size);
   memcpy(state.grid, grid, sizeof state.grid);
-  state.threads = block[0];
+  state.threads = threads[0];
   state.smem_bytes = smem_bytes;
+  state.cluster = kind.cluster;
+  state.dependent = kind.dependent;
   state.launches++;
   state.launches_on[device_of(stack[depth - 1])]++;
   pthread_mutex_unlock(&lock);
@@ -331,12 +339,11 @@ static int take_launch(const unsigned grid[3], const unsigned block[3], unsigned
 EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                           unsigned block_x, unsigned block_y, unsigned block_z, unsigned smem_bytes,
                           void *stream, void **params, void **extra) {
-  const unsigned grid[] = {grid_x, grid_y, grid_z}, block[] = {block_x, block_y, block_z};
+  const unsigned grid[] = {grid_x, grid_y, grid_z}, threads[] = {block_x, block_y, block_z};
   int result = enter_with("cuLaunchKernel", function);
   if (!result) result = enter_with("cuLaunchKernel", stream);
-  if (!result) result = take_launch(grid, block, smem_bytes, params, extra);
-  if (!result) state.cluster = 0, state.dependent = 0;
-  return result;
+  return result ? result
+                : take_launch(grid, threads, smem_bytes, params, extra, (launch_kind){0, 0});
 }
 
 /* CUlaunchConfig and CUlaunchAttribute. */
@@ -358,17 +365,16 @@ typedef struct fake_config {
 
 EXPORT int cuLaunchKernelEx(const fake_config *config, void *function, void **params,
                             void **extra) {
+  launch_kind kind = {0, 0};
   int result = enter_with("cuLaunchKernelEx", function);
   if (!result) result = enter_with("cuLaunchKernelEx", config->stream);
-  if (!result) result = take_launch(config->grid, config->block, config->smem_bytes, params, extra);
   if (result) return result;
-  state.cluster = 0, state.dependent = 0;
   for (unsigned i = 0; i < config->count; i++) {
     const fake_attribute *attribute = &config->attribute[i];
-    if (attribute->id == 4) state.cluster = attribute->value.cluster[0];
-    if (attribute->id == 6) state.dependent = attribute->value.allowed;
+    if (attribute->id == 4) kind.cluster = attribute->value.cluster[0];
+    if (attribute->id == 6) kind.dependent = attribute->value.allowed;
   }
-  return 0;
+  return take_launch(config->grid, config->block, config->smem_bytes, params, extra, kind);
 }
 
 EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base,
