@@ -110,7 +110,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   apq__wgmma_knobs g = apq__wgmma_read(config);
   int smem = shared_bytes(&g), registers = estimate_registers(&g);
   /* MULTIPLY_REGISTERS of templates/wgmma.cu. */
-  static const int registers_of[] = {0, 255, 232, 160};
+  static const int registers_of[2][4] = {{0, 255, 232, 160}, {0, 255, 224, 160}};
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
@@ -150,7 +150,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
-      {registers > registers_of[g.consumers < 4 ? g.consumers : 3], "too many registers a thread"},
+      {registers > registers_of[g.group > 0][g.consumers < 4 ? g.consumers : 3],
+       "too many registers a thread"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
       {problem && g.split_k > stages, "more splits than stages of k"},
   };

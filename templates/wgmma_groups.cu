@@ -24,16 +24,39 @@ APQ_FUNCTION int apq_groups_are_plain(const apq_gemm_args *args) {
   return !args->a_zero && !args->w_zero && args->alpha_a * args->alpha_w == 1;
 }
 
-/* Groups past the last, in the padding of the last stage, have no edges.  A token or channel past
- * the matrix repeats the last. */
-APQ_FUNCTION void apq_feed_group_row(const apq_gemm_args *args, int m, int first, int at) {
-  long long from = (long long)(m < args->m ? m : args->m - 1) * args->groups + first;
-  apq_u32 zero = args->a_zero ? apq_load_word(args->a_zero + (m < args->m ? m : args->m - 1))
-                              : (apq_u32)args->zero_a;
-  apq_u32 sum[STAGE_GROUPS];
+/* A stage's words of a row of `groups`, from word `first` on; zeros past the last.  Whole sixteens
+ * of bytes are read at once: lanes are rows, which lie far apart. */
+#if PDL
+#define apq_load_four apq_ldg128_volatile
+#else
+#define apq_load_four apq_ldg128
+#endif
+APQ_FUNCTION void apq_load_groups(const apq_gemm_args *args, const apq_u32 *row, int first,
+                                  apq_u32 word[STAGE_GROUPS]) {
+#if STAGE_GROUPS % 4 == 0
+  if (args->groups % 4 == 0 && (apq_u64)row % 16 == 0) {
+    APQ_UNROLL
+    for (int g = 0; g < STAGE_GROUPS; g += 4) {
+      apq_u32x4 four = {0, 0, 0, 0};
+      if (first + g < args->groups) four = apq_load_four(row + first + g);
+      word[g] = four.x, word[g + 1] = four.y, word[g + 2] = four.z, word[g + 3] = four.w;
+    }
+    return;
+  }
+#endif
   APQ_UNROLL
   for (int g = 0; g < STAGE_GROUPS; g++)
-    sum[g] = first + g < args->groups ? apq_load_word(args->a_group_sum + from + g) : 0;
+    word[g] = first + g < args->groups ? apq_load_word(row + first + g) : 0;
+}
+
+/* Groups past the last, in the padding of the last stage, have no edges that are used.  A token or
+ * channel past the matrix repeats the last. */
+APQ_FUNCTION void apq_feed_group_row(const apq_gemm_args *args, int m, int first, int at) {
+  if (m >= args->m) m = args->m - 1;
+  apq_u32 sum[STAGE_GROUPS];
+  apq_load_groups(args, (const apq_u32 *)args->a_group_sum + (long long)m * args->groups, first,
+                  sum);
+  apq_u32 zero = args->a_zero ? apq_load_word(args->a_zero + m) : (apq_u32)args->zero_a;
   APQ_UNROLL
   for (int g = 0; g < STAGE_GROUPS; g++) {
     int left = args->k - (first + g) * GROUP;
@@ -45,21 +68,19 @@ APQ_FUNCTION void apq_feed_group_row(const apq_gemm_args *args, int m, int first
 }
 
 APQ_FUNCTION void apq_feed_group_column(const apq_gemm_args *args, int n, int first, int at) {
-  long long from = (long long)(n < args->n ? n : args->n - 1) * args->groups + first;
-  apq_u32 sum[STAGE_GROUPS], zero[STAGE_GROUPS];
-  float scale[STAGE_GROUPS];
+  long long row = (long long)(n < args->n ? n : args->n - 1) * args->groups;
+  apq_u32 sum[STAGE_GROUPS], zero[STAGE_GROUPS], scale[STAGE_GROUPS];
   APQ_UNROLL
-  for (int g = 0; g < STAGE_GROUPS; g++) {
-    int is_there = first + g < args->groups;
-    sum[g] = is_there ? apq_ldg32(args->w_group_sum + from + g) : 0;
-    zero[g] = is_there && args->w_zero ? apq_ldg32(args->w_zero + from + g) : (apq_u32)args->zero_w;
-    scale[g] = is_there && args->w_scale ? apq_ldg_f32(args->w_scale + from + g) : 1.0f;
-  }
+  for (int g = 0; g < STAGE_GROUPS; g++)
+    zero[g] = (apq_u32)args->zero_w, scale[g] = apq_float_bits(1.0f);
+  apq_load_groups(args, (const apq_u32 *)args->w_group_sum + row, first, sum);
+  if (args->w_zero) apq_load_groups(args, (const apq_u32 *)args->w_zero + row, first, zero);
+  if (args->w_scale) apq_load_groups(args, (const apq_u32 *)args->w_scale + row, first, scale);
   APQ_UNROLL
   for (int g = 0; g < STAGE_GROUPS; g++) {
     apq_u32 rest = (apq_u32)args->alpha_w * sum[g];
     if (apq_groups_are_plain(args)) rest *= (apq_u32)args->zero_a;
-    apq_u32x4 edge = {zero[g], rest, apq_float_bits(scale[g]), 0};
+    apq_u32x4 edge = {zero[g], rest, scale[g], 0};
     apq_sts128(at + g * GROUP_EDGE_BYTES, edge);
   }
 }
