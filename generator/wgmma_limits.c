@@ -110,7 +110,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   apq__wgmma_knobs g = apq__wgmma_read(config);
   int smem = shared_bytes(&g), registers = estimate_registers(&g);
   /* MULTIPLY_REGISTERS of templates/wgmma.cu. */
-  static const int registers_of[2][4] = {{0, 255, 232, 160}, {0, 255, 224, 160}};
+  static const int registers_of[2][4] = {{0, 255, 232, 160}, {0, 255, 216, 160}};
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {

@@ -500,8 +500,8 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 /* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
 #if CONSUMERS == 2 && GROUP
 /* Edges of several groups are loaded at once. */
-#define FEED_REGISTERS     56
-#define MULTIPLY_REGISTERS 224
+#define FEED_REGISTERS     64
+#define MULTIPLY_REGISTERS 216
 #elif CONSUMERS == 2
 #define FEED_REGISTERS     40
 #define MULTIPLY_REGISTERS 232

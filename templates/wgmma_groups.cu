@@ -15,6 +15,8 @@
 #define GROUP_EDGE_BYTES (CHANNELS_AT + TILE_N * 16)
 #define GROUP_SET_BYTES  (STAGE_GROUPS * GROUP_EDGE_BYTES)
 #define GROUP_ARRIVALS   EDGE_THREADS
+/* Groups whose edges are loaded at once. */
+#define FEED_GROUPS (STAGE_GROUPS < 4 ? STAGE_GROUPS : 4)
 /* Where the edges of a group are, of the stage in slot `slot`. */
 #define GROUP_AT(slot, group)                                                                      \
   (GROUPS_AT + (slot)*GROUP_SET_BYTES + (group) % STAGE_GROUPS * GROUP_EDGE_BYTES)
@@ -24,19 +26,19 @@ APQ_FUNCTION int apq_groups_are_plain(const apq_gemm_args *args) {
   return !args->a_zero && !args->w_zero && args->alpha_a * args->alpha_w == 1;
 }
 
-/* A stage's words of a row of `groups`, from word `first` on; zeros past the last.  Whole sixteens
- * of bytes are read at once: lanes are rows, which lie far apart. */
+/* FEED_GROUPS words of a row of `groups`, from word `first` on; zeros past the last.  Whole
+ * sixteens of bytes are read at once: lanes are rows, which lie far apart. */
 #if PDL
 #define apq_load_four apq_ldg128_volatile
 #else
 #define apq_load_four apq_ldg128
 #endif
 APQ_FUNCTION void apq_load_groups(const apq_gemm_args *args, const apq_u32 *row, int first,
-                                  apq_u32 word[STAGE_GROUPS]) {
-#if STAGE_GROUPS % 4 == 0
+                                  apq_u32 word[FEED_GROUPS]) {
+#if FEED_GROUPS % 4 == 0
   if (args->groups % 4 == 0 && (apq_u64)row % 16 == 0) {
     APQ_UNROLL
-    for (int g = 0; g < STAGE_GROUPS; g += 4) {
+    for (int g = 0; g < FEED_GROUPS; g += 4) {
       apq_u32x4 four = {0, 0, 0, 0};
       if (first + g < args->groups) four = apq_load_four(row + first + g);
       word[g] = four.x, word[g + 1] = four.y, word[g + 2] = four.z, word[g + 3] = four.w;
@@ -45,55 +47,73 @@ APQ_FUNCTION void apq_load_groups(const apq_gemm_args *args, const apq_u32 *row,
   }
 #endif
   APQ_UNROLL
-  for (int g = 0; g < STAGE_GROUPS; g++)
+  for (int g = 0; g < FEED_GROUPS; g++)
     word[g] = first + g < args->groups ? apq_load_word(row + first + g) : 0;
 }
 
-/* Groups past the last, in the padding of the last stage, have no edges that are used.  A token or
- * channel past the matrix repeats the last. */
-APQ_FUNCTION void apq_feed_group_row(const apq_gemm_args *args, int m, int first, int at) {
+/* What a set needs of one token and one channel, as it is in device memory; those past the matrix
+ * repeat the last.  Groups past the last, in the padding of the last stage, are not used. */
+typedef struct apq_raw_groups {
+  apq_u32 a_zero, a_sum[FEED_GROUPS];
+  apq_u32 w_sum[FEED_GROUPS], w_zero[FEED_GROUPS], w_scale[FEED_GROUPS];
+} apq_raw_groups;
+
+APQ_FUNCTION void apq_load_group_edges(const apq_gemm_args *args, int m, int n, int first,
+                                       apq_raw_groups *raw) {
   if (m >= args->m) m = args->m - 1;
-  apq_u32 sum[STAGE_GROUPS];
-  apq_load_groups(args, (const apq_u32 *)args->a_group_sum + (long long)m * args->groups, first,
-                  sum);
-  apq_u32 zero = args->a_zero ? apq_load_word(args->a_zero + m) : (apq_u32)args->zero_a;
+  if (n >= args->n) n = args->n - 1;
+  long long a_row = (long long)m * args->groups, w_row = (long long)n * args->groups;
   APQ_UNROLL
-  for (int g = 0; g < STAGE_GROUPS; g++) {
+  for (int g = 0; g < FEED_GROUPS; g++)
+    raw->w_zero[g] = (apq_u32)args->zero_w, raw->w_scale[g] = apq_float_bits(1.0f);
+  apq_load_groups(args, (const apq_u32 *)args->a_group_sum + a_row, first, raw->a_sum);
+  apq_load_groups(args, (const apq_u32 *)args->w_group_sum + w_row, first, raw->w_sum);
+  if (args->w_scale)
+    apq_load_groups(args, (const apq_u32 *)args->w_scale + w_row, first, raw->w_scale);
+  if (args->w_zero)
+    apq_load_groups(args, (const apq_u32 *)args->w_zero + w_row, first, raw->w_zero);
+  raw->a_zero = args->a_zero ? apq_load_word(args->a_zero + m) : (apq_u32)args->zero_a;
+}
+
+APQ_FUNCTION void apq_put_group_row(const apq_gemm_args *args, const apq_raw_groups *raw, int first,
+                                    int at) {
+  APQ_UNROLL
+  for (int g = 0; g < FEED_GROUPS; g++) {
     int left = args->k - (first + g) * GROUP;
-    apq_u32 rest = (apq_u32)args->alpha_a * sum[g] - (apq_u32)(left < GROUP ? left : GROUP) * zero;
+    apq_u32 rest = (apq_u32)args->alpha_a * raw->a_sum[g] -
+                   (apq_u32)(left < GROUP ? left : GROUP) * raw->a_zero;
     if (apq_groups_are_plain(args)) rest *= (apq_u32)args->zero_w;
     apq_sts32(at + g * GROUP_EDGE_BYTES, rest);
-    apq_sts32(at + g * GROUP_EDGE_BYTES + 4, zero);
+    apq_sts32(at + g * GROUP_EDGE_BYTES + 4, raw->a_zero);
   }
 }
 
-APQ_FUNCTION void apq_feed_group_column(const apq_gemm_args *args, int n, int first, int at) {
-  long long row = (long long)(n < args->n ? n : args->n - 1) * args->groups;
-  apq_u32 sum[STAGE_GROUPS], zero[STAGE_GROUPS], scale[STAGE_GROUPS];
+APQ_FUNCTION void apq_put_group_column(const apq_gemm_args *args, const apq_raw_groups *raw,
+                                       int at) {
   APQ_UNROLL
-  for (int g = 0; g < STAGE_GROUPS; g++)
-    zero[g] = (apq_u32)args->zero_w, scale[g] = apq_float_bits(1.0f);
-  apq_load_groups(args, (const apq_u32 *)args->w_group_sum + row, first, sum);
-  if (args->w_zero) apq_load_groups(args, (const apq_u32 *)args->w_zero + row, first, zero);
-  if (args->w_scale) apq_load_groups(args, (const apq_u32 *)args->w_scale + row, first, scale);
-  APQ_UNROLL
-  for (int g = 0; g < STAGE_GROUPS; g++) {
-    apq_u32 rest = (apq_u32)args->alpha_w * sum[g];
+  for (int g = 0; g < FEED_GROUPS; g++) {
+    apq_u32 rest = (apq_u32)args->alpha_w * raw->w_sum[g];
     if (apq_groups_are_plain(args)) rest *= (apq_u32)args->zero_a;
-    apq_u32x4 edge = {zero[g], rest, scale[g], 0};
+    apq_u32x4 edge = {raw->w_zero[g], rest, raw->w_scale[g], 0};
     apq_sts128(at + g * GROUP_EDGE_BYTES, edge);
   }
 }
 
-/* The edges of the stage `stage` of a unit, into the set at `at`. */
+/* The edges of the stage `stage` of a unit, into the set at `at`: a token and a channel at a time,
+ * so that their loads wait together. */
 APQ_FUNCTION void apq_feed_group_set(const apq_gemm_args *args, const apq_work *work, int stage,
                                      int at) {
   APQ_NO_UNROLL
-  for (int i = apq_thread() - EDGE_FIRST; i < TILE_M; i += EDGE_THREADS)
-    apq_feed_group_row(args, work->m0 + i, stage * STAGE_GROUPS, at + 8 * i);
-  APQ_NO_UNROLL
-  for (int i = apq_thread() - EDGE_FIRST; i < TILE_N; i += EDGE_THREADS)
-    apq_feed_group_column(args, work->n0 + i, stage * STAGE_GROUPS, at + CHANNELS_AT + 16 * i);
+  for (int i = apq_thread() - EDGE_FIRST; i < TILE_M || i < TILE_N; i += EDGE_THREADS) {
+    APQ_NO_UNROLL
+    for (int g = 0; g < STAGE_GROUPS; g += FEED_GROUPS) {
+      int first = stage * STAGE_GROUPS + g, to = at + g * GROUP_EDGE_BYTES;
+      apq_raw_groups raw;
+      apq_load_group_edges(args, work->m0 + i, work->n0 + i, first, &raw);
+      if (i < TILE_M) apq_put_group_row(args, &raw, first, to + 8 * i);
+      if (i < TILE_N) apq_put_group_column(args, &raw, to + CHANNELS_AT + 16 * i);
+    }
+  }
 }
 
 /* Floats of a warpgroup's share of a tile, as the sums lie. */
