@@ -205,7 +205,7 @@ static void limits_of_groups_give_reasons(void **state) {
       {"family=igmma,group=128,roles=pingpong", 128, "roles=cooperative"},
       {"family=igmma,group=128,overlap=2", 128, "overlap=0"},
       {"family=igmma,group=128,tile_m=256", 128, "too many registers"},
-      {"family=igmma,group=64,tile_k=256", 64, NULL},
+      {"family=igmma,group=64,tile_k=256,tile_m=96", 64, NULL},
       {"family=imma_bulk,group=128,ahead=1", 128, "ahead=1"},
       {"family=imma_bulk,group=32,tile_k=256", 32, NULL},
   };
