@@ -159,8 +159,9 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
     return apq__fail(error, APQ_NOT_PREPARED, "argument",
                      "m=%d: not among the sizes given to apq_plan_prepare", m);
   const apq__recipe_key *key = &plan->recipe->key;
+  const int count = plan->count;
   status = check_matrix(plan, x, "x", &ldx, key->k, key->input, error);
-  for (int i = 0; i < plan->count && !status; i++)
+  for (int i = 0; i < count && !status; i++)
     status = check_output(plan, &plan->product[i], &output[i], error);
   if (!status) status = check_workspace(plan, slot->entry, m, workspace, workspace_bytes, error);
 
@@ -171,7 +172,7 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
     status = launch_pack(&r, form, packed == 0, x, ldx);
     packed++;
   }
-  for (int i = 0; i < plan->count && !status; i++) status = launch_product(&r, i, &output[i]);
+  for (int i = 0; i < count && !status; i++) status = launch_product(&r, i, &output[i]);
   return status;
 }
 
