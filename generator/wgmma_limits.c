@@ -166,7 +166,9 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
                         .is_tma = 1,
                         .w_box = {g.slab, w_slice, g.slab},
                         .a_box = {g.is_bytes ? 128 : g.slab, a_slice, g.is_bytes ? 128 : g.slab}};
-  if (g.store == APQ__STORE_TENSOR) shape->y_box = (apq__box){row_bytes(&g), buffer_rows(&g), 128};
+  if (g.store == APQ__STORE_TENSOR)
+    /* With swap, one copy a buffer; else each warp copies the 16 rows it has of it. */
+    shape->y_box = (apq__box){row_bytes(&g), g.swap ? buffer_rows(&g) : 16, 128};
   if (!problem) return APQ_OK;
   long long m = apq__ceil_div(problem->m, g.tile_m * g.cluster_m);
   long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;

@@ -245,30 +245,50 @@ APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, int buffer, int m,
   }
 }
 
+#if STORE == STORE_TENSOR
+/* Rows of a buffer that one copy takes, and the threads that fill them: with SWAP all warps have
+ * channels of every token, else each has tokens of its own and need not wait for the others. */
+#if SWAP
+#define COPY_ROWS           BUFFER_ROWS
+#define COPY_THREADS        128
+#define apq_meet_for_copy() apq_named_barrier(apq_thread() / 128, 128)
+#else
+#define COPY_ROWS           16
+#define COPY_THREADS        32
+#define apq_meet_for_copy() apq_syncwarp()
+#endif
+
+/* Those rows leave, to tokens from m and channels from n on. */
+APQ_FUNCTION void apq_copy_buffer(const apq_tma_args *args, int buffer, int m, int n) {
+  int is_first = apq_thread() % COPY_THREADS == 0;
+  int row = apq_thread() % 128 / COPY_THREADS * COPY_ROWS;
+  apq_fence_async();
+  /* The copy of the other buffer has read it before the next chunk goes there. */
+  if (is_first) apq_bulk_wait_read(0);
+  apq_meet_for_copy();
+  if (!is_first) return;
+  apq_tma_store(&args->y, buffer + row * ROW_BYTES, n * OUT_BYTES, m + row, 0);
+  apq_bulk_commit();
+}
+#endif
+
 /* A full buffer leaves; the next chunk goes to the other one.  All four warps. */
 APQ_FUNCTION void apq_pass_buffer(const apq_tma_args *args, int chunk, int m, int n, int is_whole) {
   int warpgroup = apq_thread() / 128 - 1, buffer = BUFFER_AT(warpgroup, chunk);
 #if STORE == STORE_TENSOR
-  /* The copy of the other buffer has read it before the next chunk goes there. */
-  int is_copied = is_whole || apq_is_aligned(&args->gemm);
-  apq_fence_async();
-  if (apq_thread() % 128 == 0) apq_bulk_wait_read(0);
-  apq_named_barrier(1 + warpgroup, 128);
-  if (is_copied && apq_thread() % 128 == 0) {
-    apq_tma_store(&args->y, buffer, n * OUT_BYTES, m, 0);
-    apq_bulk_commit();
+  if (is_whole || apq_is_aligned(&args->gemm)) {
+    apq_copy_buffer(args, buffer, m, n);
+    return;
   }
-  if (is_copied) return;
-#else
-  apq_named_barrier(1 + warpgroup, 128);
 #endif
+  apq_named_barrier(1 + warpgroup, 128);
   apq_store_buffer(&args->gemm, buffer, m, n, is_whole);
 }
 
 /* Both buffers are free again. */
 APQ_FUNCTION void apq_free_buffers(void) {
 #if STORE == STORE_TENSOR
-  if (apq_thread() % 128 == 0) apq_bulk_wait_read(0);
+  if (apq_thread() % COPY_THREADS == 0) apq_bulk_wait_read(0);
 #endif
   apq_named_barrier(apq_thread() / 128, 128);
 }
@@ -493,7 +513,7 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 #endif
 #if STORE == STORE_TENSOR
   /* Shared memory stays until it is read. */
-  if (t == 0) apq_bulk_wait_read(0);
+  if (t % COPY_THREADS == 0) apq_bulk_wait_read(0);
 #endif
 }
 
