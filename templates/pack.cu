@@ -391,6 +391,9 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
  * registers enough to hold the chunks. */
 #if SRC == SRC_F32 || APQ_CC < 80
 #define RESIDENT (1024 / THREADS)
+#elif WARPS >= 12 && (FORM == FORM_BYTES || BITS <= 4)
+/* Long rows: a block more, for which 40 registers are enough. */
+#define RESIDENT (1536 / THREADS)
 #else
 #define RESIDENT (1280 / THREADS)
 #endif
