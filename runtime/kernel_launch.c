@@ -30,16 +30,16 @@ static apq_status get_map(apq__map_cache *cache, apq__device *device, const apq_
   return apq__map_get(cache, device, &tensor, out, error);
 }
 
-/* The map of y, whose rows may be apart; none where they do not begin at 16-byte addresses, which
- * the kernel sees for itself.  Results of 2 bytes. */
+/* The map of y, whose rows may be apart; none where they do not begin and end at 16-byte addresses,
+ * which the kernel sees for itself.  Results of 2 bytes. */
 static apq_status get_result_map(apq__map_cache *cache, apq__device *device,
                                  const apq__shape *shape, const apq_gemm_args *args,
                                  apq_tensor_map *out, apq_error *error) {
   enum { BYTES = 2, ALIGNMENT = 16 };
-  const size_t pitch = (size_t)args->ldy * BYTES;
-  if (pitch % ALIGNMENT || (uintptr_t)args->y % ALIGNMENT) return APQ_OK;
+  const size_t pitch = (size_t)args->ldy * BYTES, row_bytes = (size_t)args->n * BYTES;
+  if (pitch % ALIGNMENT || row_bytes % ALIGNMENT || (uintptr_t)args->y % ALIGNMENT) return APQ_OK;
   const apq__tensor_box tensor = {.base = args->y,
-                                  .row_bytes = (size_t)args->n * BYTES,
+                                  .row_bytes = row_bytes,
                                   .rows = (size_t)args->m,
                                   .planes = 1,
                                   .row_pitch = pitch,

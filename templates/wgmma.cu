@@ -246,6 +246,11 @@ APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, int buffer, int m,
 }
 
 #if STORE == STORE_TENSOR
+/* Whether y may be written by tensor copies, which write whole 16 bytes at the end of a row too. */
+APQ_FUNCTION int apq_can_copy(const apq_gemm_args *args) {
+  return apq_is_aligned(args) && args->n * OUT_BYTES % 16 == 0;
+}
+
 /* Rows of a buffer that one copy takes, and the threads that fill them: with SWAP all warps have
  * channels of every token, else each has tokens of its own and need not wait for the others. */
 #if SWAP
@@ -276,7 +281,7 @@ APQ_FUNCTION void apq_copy_buffer(const apq_tma_args *args, int buffer, int m, i
 APQ_FUNCTION void apq_pass_buffer(const apq_tma_args *args, int chunk, int m, int n, int is_whole) {
   int warpgroup = apq_thread() / 128 - 1, buffer = BUFFER_AT(warpgroup, chunk);
 #if STORE == STORE_TENSOR
-  if (is_whole || apq_is_aligned(&args->gemm)) {
+  if (apq_can_copy(&args->gemm)) {
     apq_copy_buffer(args, buffer, m, n);
     return;
   }
@@ -539,7 +544,7 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
     apq_tma_prefetch(&args.w);
     apq_tma_prefetch(&args.a);
 #if STORE == STORE_TENSOR
-    if (apq_is_aligned(&args.gemm)) apq_tma_prefetch(&args.y);
+    if (apq_can_copy(&args.gemm)) apq_tma_prefetch(&args.y);
 #endif
     apq_init_ring();
     APQ_UNROLL
