@@ -425,8 +425,25 @@ APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane,
 }
 #endif
 
+/* A lane's results, before their last rounding, of 16 columns from y on of a 64-row block. */
+APQ_FUNCTION void apq_get_results(const apq_gemm_args *args, const apq_lane *lane, int block, int y,
+                                  const apq_edge *upper, const apq_edge *lower, int is_plain,
+                                  apq_sums_of_share, apq_u32 result[8]) {
+  APQ_UNROLL
+  for (int e = 0; e < 8; e += 4) {
+    int column = y + 2 * e, r = column / 2;
+    apq_edge edge[2];
+    apq_get_pair(lane, column, is_plain, edge);
+    result[e] = apq_finish(args, SUM(block, r), upper, &edge[0], is_plain);
+    result[e + 1] = apq_finish(args, SUM(block, r + 1), upper, &edge[1], is_plain);
+    result[e + 2] = apq_finish(args, SUM(block, r + 2), lower, &edge[0], is_plain);
+    result[e + 3] = apq_finish(args, SUM(block, r + 3), lower, &edge[1], is_plain);
+  }
+}
+
 /* Finishes and stores columns y_first .. y_end - 1, whole chunks, of a warpgroup's share of the
- * tile at (m0, n0).  `is_fast` is a constant (apq_is_fast). */
+ * tile at (m0, n0).  `is_fast` is a constant (apq_is_fast), but for the results that something
+ * follows. */
 APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, const apq_lane *lane,
                                      int warpgroup, int y_first, int y_end, int is_fast,
                                      apq_sums_of_share) {
@@ -437,19 +454,28 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     int x = lane->x_first + 64 * block;
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
+#if POST && STORE != STORE_DIRECT
+    APQ_NO_UNROLL
+    for (int part = y_first; part < y_end; part += PART_COLUMNS) {
+      /* Sums have to be named by constants. */
+      APQ_UNROLL
+      for (int y = y_first; y < y_end; y += 16) {
+        apq_u32 result[8];
+        if (y / PART_COLUMNS * PART_COLUMNS != part) continue;
+        apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
+        apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
+      }
+      apq_post_part(args, lane, m0, n0, warpgroup, x, part, is_fast);
+      if ((part + PART_COLUMNS) % Y_CHUNK) continue;
+      int first = lane->y_first + part - part % Y_CHUNK;
+      apq_pass_buffer(tma, 0, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
+      apq_free_buffers();
+    }
+#else
     APQ_UNROLL
     for (int y = y_first; y < y_end; y += 16) {
       apq_u32 result[8];
-      APQ_UNROLL
-      for (int e = 0; e < 8; e += 4) {
-        int column = y + 2 * e, r = column / 2;
-        apq_edge edge[2];
-        apq_get_pair(lane, column, is_plain, edge);
-        result[e] = apq_finish(args, SUM(block, r), &upper, &edge[0], is_plain);
-        result[e + 1] = apq_finish(args, SUM(block, r + 1), &upper, &edge[1], is_plain);
-        result[e + 2] = apq_finish(args, SUM(block, r + 2), &lower, &edge[0], is_plain);
-        result[e + 3] = apq_finish(args, SUM(block, r + 3), &lower, &edge[1], is_plain);
-      }
+      apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
 #if STORE == STORE_DIRECT
 #if POST
       apq_post_results(args, lane, m0, n0, x, y, result);
@@ -462,22 +488,13 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
       }
 #else
       int chunk = block * CHUNKS + y / Y_CHUNK, i = y % Y_CHUNK / 16;
-#if POST
-      chunk = 0;
-      apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
-      if ((y + 16) % PART_COLUMNS == 0)
-        apq_post_part(args, lane, m0, n0, warpgroup, x, y + 16 - PART_COLUMNS, is_fast);
-#else
       apq_stage_sixteen(lane, BUFFER_AT(warpgroup, chunk), i, result);
-#endif
       if (i < Y_CHUNK / 16 - 1) continue;
       int first = lane->y_first + y - y % Y_CHUNK;
       apq_pass_buffer(tma, chunk, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
-#if POST
-      apq_free_buffers();
-#endif
 #endif
     }
+#endif
   }
 #if STORE != STORE_DIRECT && !POST
   /* An odd number of chunks would meet the buffer of the last one first. */
@@ -508,10 +525,15 @@ APQ_FUNCTION void apq_store_columns(const apq_tma_args *args, const apq_finished
                                     apq_lane *lane, int warpgroup, int y_first, int y_end,
                                     apq_sums_of_share) {
   lane->edges = EDGES_AT + tile->set.slot * EDGE_SET_BYTES;
+#if POST
+  apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, tile->is_fast,
+                     SUMS_OF_SHARE);
+#else
   if (tile->is_fast)
     apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 1, SUMS_OF_SHARE);
   else
     apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 0, SUMS_OF_SHARE);
+#endif
 }
 
 #if OVERLAP
