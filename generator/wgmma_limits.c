@@ -84,7 +84,8 @@ static int shared_bytes(const apq__wgmma_knobs *g) {
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
   int edges = (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16;
   if (g->store == APQ__STORE_TENSOR) edges = (edges + 1023) / 1024 * 1024;
-  return edges + 2 * g->consumers * buffer_bytes(g);
+  int buffer = buffer_bytes(g), second = buffer && buffer < 4096 ? 4096 : buffer;
+  return edges + g->consumers * (buffer + second);
 }
 
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
