@@ -448,7 +448,7 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
                                      int warpgroup, int y_first, int y_end, int is_fast,
                                      apq_sums_of_share) {
   const apq_gemm_args *args = &tma->gemm;
-  int is_plain = (is_fast && !POST) || apq_is_plain(args);
+  int is_plain = !POST && is_fast ? is_fast == 2 : apq_is_plain(args);
   APQ_UNROLL
   for (int block = 0; block < X_BLOCKS; block++) {
     int x = lane->x_first + 64 * block;
@@ -503,15 +503,15 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
   (void)warpgroup;
 }
 
-/* Whether the tile lies inside the matrix, in whole 16-byte pieces, and is plain, or, where
- * something follows, that is read in whole words. */
+/* Whether the tile lies inside the matrix, in whole 16-byte pieces; 2 when it is plain too.  Where
+ * something follows, 1 when that is read in whole words. */
 APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
   int is_whole =
       apq_is_aligned(args) && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n;
 #if POST
   return is_whole && args->ld_other % 2 == 0 && (unsigned long long)args->other % 4 == 0;
 #else
-  return is_whole && apq_is_plain(args);
+  return is_whole ? 1 + apq_is_plain(args) : 0;
 #endif
 }
 
@@ -529,7 +529,9 @@ APQ_FUNCTION void apq_store_columns(const apq_tma_args *args, const apq_finished
   apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, tile->is_fast,
                      SUMS_OF_SHARE);
 #else
-  if (tile->is_fast)
+  if (tile->is_fast == 2)
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 2, SUMS_OF_SHARE);
+  else if (tile->is_fast)
     apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 1, SUMS_OF_SHARE);
   else
     apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 0, SUMS_OF_SHARE);
