@@ -5,7 +5,7 @@
 #include "embedded.h"
 #include "generator.h"
 
-enum { APQ__PARTS_MAX = 6, APQ__FAMILIES_MAX = 16 };
+enum { APQ__PARTS_MAX = 8, APQ__FAMILIES_MAX = 16 };
 
 /* What the generator computes about a family's kernels, beyond what its template declares. */
 typedef struct apq__family_ops {
@@ -84,8 +84,10 @@ double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
  * igmma.cu and imma_bulk.cu define them. */
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
-      split_k;
-  int swap, is_pingpong, is_horner, is_staged, is_overlapped, is_bytes, is_mma, is_ahead;
+      split_k, group;
+  int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead;
+  enum { APQ__STORE_DIRECT, APQ__STORE_STAGED, APQ__STORE_TENSOR } store;
+  int overlap; /* stages, 0: none */
   int out_bytes;
   int x_tile, y_tile, x_planes, y_planes, passes;
   int sharers, x_sharers, y_sharers; /* warpgroups that divide a tile, its rows, its columns */
@@ -93,6 +95,7 @@ typedef struct apq__wgmma_knobs {
   int slab;                          /* bytes of a plane's row in a stage */
   int stage_bytes;                   /* a slot of the ring; igmma: of the activations' ring */
   int w_slot_bytes;                  /* igmma: a slot of the weights' ring */
+  int group_bytes;                   /* edges of all groups in the ring */
   int ring_bytes, threads, sums;     /* sums: accumulators of a thread */
 } apq__wgmma_knobs;
 

@@ -96,9 +96,15 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
   unsigned warps = (unsigned)apq__config_int(config, "warps", 1);
   if (32 * warps > (unsigned)target->threads_per_sm)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more threads than an SM has");
-  *shape = (apq__shape){.threads = 32 * warps, .smem_bytes = 12 * warps, .registers = 32};
+  *shape = (apq__shape){.threads = 32 * warps,
+                        .smem_bytes = 12 * warps,
+                        .registers = 32,
+                        .dependent = target->cc >= 90};
+  /* As templates/pack.cu bounds the registers: no more blocks than run at once. */
   if (problem) {
-    shape->grid[0] = (unsigned)problem->m;
+    enum { THREADS_RESIDENT = 1024 };
+    const int most = target->sm_count * (THREADS_RESIDENT / (32 * (int)warps));
+    shape->grid[0] = (unsigned)(problem->m < most ? problem->m : most);
     shape->grid[1] = shape->grid[2] = 1;
   }
   return APQ_OK;

@@ -21,10 +21,13 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.cluster_m = apq__config_int(config, "cluster_m", 1);
   g.cluster_n = apq__config_int(config, "cluster_n", 1);
   g.split_k = apq__config_int(config, "split_k", 1);
+  g.group = apq__config_int(config, "group", 0);
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
-  g.is_overlapped = apq__config_int(config, "overlap", 0);
-  g.is_staged = apq__config_is(config, "store", "staged");
+  g.overlap = apq__config_int(config, "overlap", 0);
+  g.store = apq__config_is(config, "store", "direct")   ? APQ__STORE_DIRECT
+            : apq__config_is(config, "store", "tensor") ? APQ__STORE_TENSOR
+                                                        : APQ__STORE_STAGED;
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
@@ -51,34 +54,55 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   } else {
     g.stage_bytes = (g.x_planes * g.x_tile + g.columns) * g.slab;
   }
-  g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes;
+  /* templates/wgmma_groups.cu: 8 bytes a token and 16 a channel. */
+  if (g.group)
+    g.group_bytes = (g.is_bytes ? g.w_stages : g.stages) * (g.tile_k / g.group) *
+                    (g.tile_m * 8 + g.tile_n * 16);
+  g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes + g.group_bytes;
   return g;
 }
 
-/* A buffer of results (templates/wgmma.cu). */
+/* A buffer of results (templates/wgmma.cu): columns of a chunk, rows and bytes of a row. */
+static int chunk_columns(const apq__wgmma_knobs *g) {
+  int part = g->overlap ? g->y_share / 2 : g->y_share;
+  if (!g->swap && part % 64 == 0 && g->out_bytes == 2) return 64;
+  return part % 32 ? 16 : 32;
+}
+static int buffer_rows(const apq__wgmma_knobs *g) {
+  return g->swap ? chunk_columns(g) : 64;
+}
+static int row_bytes(const apq__wgmma_knobs *g) {
+  return (g->swap ? 64 : chunk_columns(g)) * g->out_bytes;
+}
 static int buffer_bytes(const apq__wgmma_knobs *g) {
-  if (!g->is_staged) return 0;
-  if (g->swap) return (g->y_share % 32 ? 16 : 32) * 64 * g->out_bytes;
-  int chunk = g->y_share % 64 == 0 && g->out_bytes == 2 ? 64 : g->y_share % 32 ? 16 : 32;
-  return 64 * chunk * g->out_bytes;
+  return g->store == APQ__STORE_DIRECT ? 0 : buffer_rows(g) * row_bytes(g);
 }
 
 /* As templates/wgmma.cu lays it out. */
 static int shared_bytes(const apq__wgmma_knobs *g) {
   int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4;
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
-  return (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16 +
-         2 * g->consumers * buffer_bytes(g);
+  int edges = (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16;
+  if (g->store == APQ__STORE_TENSOR) edges = (edges + 1023) / 1024 * 1024;
+  int buffer = buffer_bytes(g), second = buffer && buffer < 4096 ? 4096 : buffer;
+  return edges + g->consumers * (buffer + second);
 }
 
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
 static int estimate_registers(const apq__wgmma_knobs *g) {
+  /* With groups: a total for each result; the edges of both sides; what is left of the codes of
+   * other groups. */
+  if (g->group) {
+    int codes = g->is_mma     ? 2 * (g->p > 4 ? 8 : 4) + 4
+                : g->is_bytes ? (g->group < 128 ? 48 : 32)
+                              : 0;
+    return g->sums + g->x_blocks * (g->y_share / 2 + 6 + codes) + 44;
+  }
   /* imma_bulk: words of planes, codes of a step, activations of the first products. */
   if (g->is_mma)
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
            (g->is_ahead ? g->y_share / 4 : 4) + 30;
   return g->sums + (g->is_bytes ? 32 * g->x_blocks + 8 : 0) +
-         (g->is_overlapped ? g->x_blocks * g->y_tile / 4 : 0) +
          (g->split_k > 1 && g->x_planes * g->y_planes > 1 ? g->x_blocks * g->y_tile / 2 : 0) + 30;
 }
 
@@ -87,7 +111,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   apq__wgmma_knobs g = apq__wgmma_read(config);
   int smem = shared_bytes(&g), registers = estimate_registers(&g);
   /* MULTIPLY_REGISTERS of templates/wgmma.cu. */
-  static const int registers_of[] = {0, 255, 232, 160};
+  static const int registers_of[2][4] = {{0, 255, 232, 160}, {0, 255, 216, 160}};
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
@@ -103,14 +127,34 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.stagger && g.consumers < 2, "stagger needs two consumers"},
       {g.stagger * (g.consumers - 1) >= g.stages - 1,
        "stagger leaves no slot of the ring between the warpgroups"},
-      {g.is_overlapped && (!g.is_staged || g.out_bytes != 2),
-       "overlap needs store=staged and 16-bit results"},
-      {g.is_overlapped && g.is_horner,
-       "overlap and schedule=horner need more registers than there are"},
+      {g.overlap && (g.is_pingpong || g.stagger),
+       "overlap is for warpgroups that begin and end a tile together"},
+      {g.overlap && (g.x_blocks > 1 || g.y_planes > 1 || g.columns % 32),
+       "overlap needs sums of one 64-row block in halves of whole instructions"},
+      {g.overlap && g.split_k > 1, "overlap needs split_k=1"},
+      {g.overlap && !g.is_bytes && g.tile_k < 512, "overlap takes stages of 512 k in two parts"},
+      {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
+      {g.store == APQ__STORE_TENSOR && (g.out_bytes != 2 || row_bytes(&g) != 128),
+       "store=tensor needs 16-bit results in rows of 64"},
+      {g.group && g.split_k > 1,
+       "group scales need split_k=1: their floats are added in the order of the groups"},
+      {g.group && g.is_horner, "group scales need schedule=side: all planes of a group at once"},
+      {g.group && g.is_pingpong,
+       "group scales need roles=cooperative: one warpgroup adds to its totals under the products "
+       "of another"},
+      {g.group && g.overlap, "group scales need overlap=0: a tile ends with totals, not in halves"},
+      {g.group && g.stagger,
+       "group scales need stagger=0: the warpgroups take turns with products"},
+      {g.group && g.is_ahead, "ahead=1 is not made for group scales"},
+      {g.group && !g.is_bytes && g.group % 256,
+       "a b1 instruction spans 256 k: more than one group"},
+      {g.group && g.tile_k % g.group, "tile_k is not a multiple of the group"},
+      {g.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
-      {registers > registers_of[g.consumers < 4 ? g.consumers : 3], "too many registers a thread"},
+      {registers > registers_of[g.group > 0][g.consumers < 4 ? g.consumers : 3],
+       "too many registers a thread"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
       {problem && g.split_k > stages, "more splits than stages of k"},
   };
@@ -121,9 +165,13 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
                         .smem_bytes = (unsigned)smem,
                         .registers = registers,
                         .cluster = cluster,
+                        .dependent = apq__config_int(config, "pdl", 0),
                         .is_tma = 1,
                         .w_box = {g.slab, w_slice, g.slab},
                         .a_box = {g.is_bytes ? 128 : g.slab, a_slice, g.is_bytes ? 128 : g.slab}};
+  if (g.store == APQ__STORE_TENSOR)
+    /* With swap, one copy a buffer; else each warp copies the 16 rows it has of it. */
+    shape->y_box = (apq__box){row_bytes(&g), g.swap ? buffer_rows(&g) : 16, 128};
   if (!problem) return APQ_OK;
   long long m = apq__ceil_div(problem->m, g.tile_m * g.cluster_m);
   long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;

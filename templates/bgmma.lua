@@ -18,6 +18,11 @@ local function stage_bytes(config, problem)
   return (rows + columns(config, problem)) * config.tile_k // 8
 end
 
+-- Edges of the groups of a stage: 8 bytes a token, 16 a channel.
+local function group_bytes(config, problem)
+  return problem.group > 0 and config.tile_k // problem.group * (8 * config.tile_m + 16 * config.tile_n) or 0
+end
+
 local function tiles(config, problem)
   return ((problem.m + config.tile_m - 1) // config.tile_m) * ((problem.n + config.tile_n - 1) // config.tile_n)
 end
@@ -40,7 +45,7 @@ return space {
     cluster_n = { 1, 2 },
     raster = { 4, 16 },
     split_k = { 1, 2, 4 },
-    overlap = { 0, 1 },
+    overlap = { 0, 1, 2 },
   },
 
   constraints = {
@@ -78,13 +83,14 @@ return space {
       local x, _, x_bits = sides(config, problem)
       local rows = config.schedule == "side" and x * x_bits or x
       local sharers = config.roles == "pingpong" and 1 or config.consumers
-      return rows * columns(config, problem) >= 16384 * sharers
+      -- With groups the totals take registers beside the sums.
+      return rows * columns(config, problem) >= (problem.group > 0 and 8192 or 16384) * sharers
     end },
     { "rows as wide as the swizzle where K has them", function(config, problem)
       return config.tile_k == 1024 or problem.k <= 2048 or config.consumers == 1
     end },
     { "deepest ring that fits, or one slot less", function(config, problem, device)
-      local fits = (device.smem_per_block - 40 * 1024) // stage_bytes(config, problem)
+      local fits = (device.smem_per_block - 40 * 1024) // (stage_bytes(config, problem) + group_bytes(config, problem))
       if fits > 8 then fits = 8 end
       return config.stages == fits or config.stages == fits - 1
     end },
@@ -98,9 +104,11 @@ return space {
     { "split_k only where tiles are few", function(config, problem, device)
       return config.split_k == 1 or tiles(config, problem) * config.split_k <= 2 * device.sm_count
     end },
-    { "overlap of several tiles, side by side", function(config, problem, device)
-      return config.overlap == 0 or (config.schedule == "side" and config.roles == "cooperative" and config.consumers == 2
-        and tiles(config, problem) > device.sm_count)
+    { "overlap of several tiles, in halves of 64 columns or more", function(config, problem, device)
+      if config.overlap == 0 then return true end
+      local x, y, _, y_bits = sides(config, problem)
+      return config.roles == "cooperative" and x == 64 * config.consumers and y >= 128
+        and (config.schedule == "horner" or y_bits == 1) and tiles(config, problem) > device.sm_count
     end },
   },
 }

@@ -2,12 +2,17 @@
  * ---- */
 
 /* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]. */
-#define SLAB       (TILE_K / 8)
-#define BLOCKS     (TILE_K / 128)
-#define A_BYTES    (TILE_M * 128)
-#define W_BYTES    (P * TILE_N * SLAB)
-#define W_AT       (STAGES * A_BYTES)
-#define RING_BYTES (W_AT + W_STAGES * W_BYTES)
+#define SLAB    (TILE_K / 8)
+#define BLOCKS  (TILE_K / 128)
+#define A_BYTES (TILE_M * 128)
+#define W_BYTES (P * TILE_N * SLAB)
+#define W_AT    (STAGES * A_BYTES)
+/* With groups their edges follow, a set for each slot of weights (wgmma_groups.cu). */
+#define GROUPS_AT        (W_AT + W_STAGES * W_BYTES)
+#define GROUP_SLOTS      W_STAGES
+#define GROUP_FULL(slot) W_FULL(slot)
+#define GROUP_FREE(slot) W_FREE(slot)
+#define RING_BYTES       (GROUPS_AT + GROUP_SLOTS * GROUP_SET_BYTES)
 
 #define BARRIERS_AT   RING_BYTES
 #define FULL(slot)    (BARRIERS_AT + 8 * (slot))
@@ -26,15 +31,18 @@ APQ_FUNCTION void apq_init_ring(void) {
   }
   APQ_UNROLL
   for (int slot = 0; slot < W_STAGES; slot++) {
-    apq_mbarrier_init(W_FULL(slot), 1);
+    apq_mbarrier_init(W_FULL(slot), 1 + GROUP_ARRIVALS);
     apq_mbarrier_init(W_FREE(slot), RELEASES(SHARERS));
   }
   APQ_UNROLL
   for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), START_ARRIVALS);
 }
 
+/* Stages of a unit; blocks enough for both ends, of zeros where K has fewer. */
+#define STAGES_MIN ((2 * OVERLAP + BLOCKS - 1) / BLOCKS)
 APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
-  return (args->row_bytes + SLAB - 1) / SLAB;
+  int stages = (args->row_bytes + SLAB - 1) / SLAB;
+  return stages < STAGES_MIN ? STAGES_MIN : stages;
 }
 
 /* Where in the rings a warpgroup, or the feeding thread, is. */

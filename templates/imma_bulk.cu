@@ -3,7 +3,8 @@
  * operands.
  *
  * @family imma_bulk product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu byte_ring.cu imma_bulk.cu wgmma.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
+ * @parts imma_bulk.cu imma_bulk_groups.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -23,9 +24,12 @@
  * @knob cluster_n = 1 : 1 2 : blocks of a cluster along n, which share activations
  * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
- * @knob store     = staged : direct staged : results from the registers, or through shared memory
+ * @knob store     = staged : direct staged tensor : results from the registers, or through shared
+ * memory by the threads or by tensor copies
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
+ * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * A warp has 16 rows of each 64-row block of weights.  Codes and activations meet as in imma: word
  * s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a token, in mma
@@ -111,11 +115,14 @@ APQ_FUNCTION void apq_multiply(apq_u32 w[X_BLOCKS][4], apq_u32 a[AT][4],
   }
 }
 
+/* Nothing is kept in registers from one unit to the next. */
+typedef int apq_kept;
+
+#if !GROUP
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
-                              const apq_gemm_args *args, apq_pending *pending,
-                              int acc[ACCUMULATORS][SUMS]) {
+                              apq_kept *kept, int acc[ACCUMULATORS][SUMS]) {
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
 #endif
@@ -181,9 +188,9 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
     }
   }
   apq_let_follow(&lead, STARTED(sharer), 1);
-  (void)args;
-  (void)pending;
+  (void)kept;
 }
+#endif
 
 /* Sum i of a 64-row block. */
 APQ_FUNCTION apq_u32 apq_sum(int acc[ACCUMULATORS][SUMS], int block, int i) {

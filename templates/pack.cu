@@ -69,7 +69,7 @@ APQ_FUNCTION apq_chunk apq_load_whole(const apq_row *row, int chunk) {
 #else
   APQ_UNROLL
   for (int i = 0; i < CHUNK_WORDS; i += 4) {
-    apq_u32x4 four = apq_ldg128(at + 4 * i);
+    apq_u32x4 four = apq_ldg128_stream(at + 4 * i);
     c.word[i] = four.x, c.word[i + 1] = four.y, c.word[i + 2] = four.z, c.word[i + 3] = four.w;
   }
 #endif
@@ -155,9 +155,7 @@ APQ_FUNCTION void apq_extend_range(apq_range *range, const apq_chunk *c) {
   }
 }
 
-APQ_FUNCTION apq_u32 apq_larger(apq_u32 a, apq_u32 b) {
-  return a > b ? a : b;
-}
+APQ_FUNCTION apq_u32 apq_larger(apq_u32 a, apq_u32 b) { return a > b ? a : b; }
 
 /* Of the whole block, in every thread, without signs. */
 APQ_FUNCTION apq_range apq_share_range(apq_range range) {
@@ -213,13 +211,14 @@ APQ_FUNCTION float apq_element(const apq_chunk *c, int i) {
 }
 
 /* Code = rint(clamp(x * inverse, least, most)) + offset, or, bipolar, rint(clamp((x * inverse +
- * LEVELS) / 2, least, most)).  `magic` is 1.5 * 2^23 and the even part of the offset: adding it
- * leaves their sum, rounded with ties to even, in the low bits. */
+ * LEVELS) / 2, least, most)).  `magic` is 1.5 * 2^23 and the offset, or the even number after it:
+ * adding it leaves their sum, rounded with ties to even, in the low bits. */
 typedef struct apq_quantizer {
   float scale, inverse, least, most, magic;
   int zero;
-  int odd;     /* the rest of the offset */
-  int is_easy; /* no rest, and every code is known to be in its range */
+  apq_u32 surplus;    /* what the codes of a word are too high by */
+  int may_fall_below; /* some code may be below its range before it is cut */
+  int may_exceed;     /* or above */
 } apq_quantizer;
 
 /* Of values in [-low, high]. */
@@ -244,14 +243,17 @@ APQ_FUNCTION apq_quantizer apq_make_quantizer(int format, float low, float high)
 }
 
 /* A row's own scale brings the values of INT and BIPOLAR into the range: |x * inverse| exceeds the
- * steps by a few roundings at most.  1-bit INT cuts what is above zero. */
+ * steps by a few roundings at most.  1-bit INT cuts what is above zero.  The lowest value of UINT
+ * is what its zero point was rounded from, and gets code 0; the highest may round to one too many.
+ */
 APQ_FUNCTION void apq_finish_quantizer(int format, int is_static, apq_quantizer *z) {
-  int offset = format == FORMAT_BIPOLAR ? 0 : z->zero;
+  int offset = format == FORMAT_BIPOLAR ? 0 : z->zero, odd = offset & 1;
   z->least = apq_int_to_float(-offset);
   z->most = apq_int_to_float(LEVELS - offset);
-  z->odd = offset & 1;
-  z->magic = apq_add(12582912.0f, apq_int_to_float(offset - z->odd));
-  z->is_easy = !is_static && format != FORMAT_UINT && (format != FORMAT_INT || BITS > 1);
+  z->magic = apq_add(12582912.0f, apq_int_to_float(offset + odd));
+  z->surplus = (apq_u32)odd * 0x01010101u;
+  z->may_fall_below = is_static;
+  z->may_exceed = is_static || format == FORMAT_UINT || (format == FORMAT_INT && BITS == 1);
 }
 
 /* The codes of a chunk, in their low bytes. */
@@ -264,26 +266,34 @@ APQ_FUNCTION void apq_quantize_chunk(int format, const apq_quantizer *z, const a
     APQ_UNROLL
     for (int i = 0; i < 8; i++) t[i] = apq_mul(apq_add(t[i], (float)LEVELS), 0.5f);
   }
-  if (z->is_easy) {
+  if (z->may_fall_below) {
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) code[i] = apq_float_bits(apq_add(t[i], z->magic));
-    return;
+    for (int i = 0; i < 8; i++) t[i] = apq_max(t[i], z->least);
+  }
+  if (z->may_exceed) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) t[i] = apq_min(t[i], z->most);
   }
   APQ_UNROLL
-  for (int i = 0; i < 8; i++) {
-    t[i] = apq_min(apq_max(t[i], z->least), z->most);
-    code[i] = apq_float_bits(apq_add(t[i], z->magic)) + (apq_u32)z->odd;
+  for (int i = 0; i < 8; i++) code[i] = apq_float_bits(apq_add(t[i], z->magic));
+#if BITS == 8
+  /* 256 is no byte: the surplus has to go before the codes are joined. */
+  if (z->surplus) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) code[i]--;
   }
+#endif
 }
 #endif
 
-/* Eight codes as two words of bytes, zeros past k. */
+/* Eight codes as two words of bytes, less the surplus; zeros past k. */
 APQ_FUNCTION void apq_join_codes(const apq_row *row, int chunk, const apq_u32 code[8],
-                                 apq_u32 word[2]) {
+                                 apq_u32 surplus, apq_u32 word[2]) {
   APQ_UNROLL
   for (int i = 0; i < 2; i++)
     word[i] = apq_permute(apq_permute(code[4 * i], code[4 * i + 1], 0x0040),
-                          apq_permute(code[4 * i + 2], code[4 * i + 3], 0x0040), 0x5410);
+                          apq_permute(code[4 * i + 2], code[4 * i + 3], 0x0040), 0x5410) -
+              (BITS < 8 ? surplus : 0);
   if (row->k % 256 == 0) return; /* no warp has a chunk past k */
   int left = row->k - 8 * chunk;
   if (left >= 8) return;
@@ -363,7 +373,7 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
                                     const apq_quantizer *z, int chunk, apq_chunk *c) {
   apq_u32 code[8], word[2];
   apq_quantize_chunk(args->format, z, c, code);
-  apq_join_codes(row, chunk, code, word);
+  apq_join_codes(row, chunk, code, z->surplus, word);
 #endif
   int sum = apq_dp4a_u8(word[0], 0x01010101u, apq_dp4a_u8(word[1], 0x01010101u, 0));
   apq_store_chunk(row, chunk, word);
@@ -371,116 +381,169 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
   return (apq_u32)sum;
 }
 
-#if SRC == SRC_CODES8
-#define PACK_CHUNK(chunk, c) apq_pack_chunk(&args, &row, chunk, c)
-#else
-#define PACK_CHUNK(chunk, c) apq_pack_chunk(&args, &row, &quantizer, chunk, c)
-#endif
-
-/* Blocks an SM should have room for: enough rows in flight to keep device memory busy, and
- * registers enough to hold the chunks. */
-#if SRC == SRC_F32 || APQ_CC < 80
-#define RESIDENT (1024 / THREADS)
-#else
-#define RESIDENT (1280 / THREADS)
-#endif
-
-APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
-#if APQ_CC >= 90
-  /* A product that is launched as a dependent may begin to load weights. */
-  apq_grid_release();
-#endif
-  int lane = apq_thread() % 32, warp = apq_thread() / 32;
+/* The row in place `index`. */
+APQ_FUNCTION apq_row apq_row_at(const apq_pack_args *args, int index) {
   apq_row row;
-  row.row = apq_block_x();
-  row.x = (const apq_u8 *)args.x + row.row * args.ldx * SRC_BYTES;
-  row.k = args.k;
-  row.chunks = (args.k + 127) / 128 * 16;
+  row.row = index;
+  row.x = (const apq_u8 *)args->x + index * args->ldx * SRC_BYTES;
+  row.k = args->k;
+  row.chunks = (args->k + 127) / 128 * 16;
   row.is_whole =
-      ((unsigned long long)args.x | (unsigned long long)(args.ldx * SRC_BYTES)) % ALIGNED == 0 &&
-      args.k % 8 == 0;
-  row.is_dirty = args.is_static;
-  row.plane_bytes = (long long)args.rows * args.row_bytes;
-  row.out = (apq_u8 *)args.out + (long long)row.row * args.row_bytes;
+      ((unsigned long long)args->x | (unsigned long long)(args->ldx * SRC_BYTES)) % ALIGNED == 0 &&
+      args->k % 8 == 0;
+  row.is_dirty = args->is_static;
+  row.plane_bytes = (long long)args->rows * args->row_bytes;
+  row.out = (apq_u8 *)args->out + (long long)index * args->row_bytes;
 #if FORM == FORM_PLANES
-  row.out += lane % 4 * row.plane_bytes;
+  row.out += apq_thread() % 4 * row.plane_bytes;
 #else
-  row.out += lane % 4 * 16;
+  row.out += apq_thread() % 4 * 16;
 #endif
+  return row;
+}
 
-  for (int i = row.row * THREADS + apq_thread(); i < args.clear_count; i += args.rows * THREADS)
-    apq_stg32(args.clear + i, 0);
-
-  apq_chunk held[HOLD];
-  if (row.is_whole) {
+/* Loads the chunks that the thread keeps. */
+APQ_FUNCTION void apq_hold_row(const apq_row *row, apq_chunk held[HOLD]) {
+  if (row->is_whole) {
     APQ_UNROLL
-    for (int i = 0; i < HOLD; i++) held[i] = apq_load_whole(&row, i * THREADS + apq_thread());
+    for (int i = 0; i < HOLD; i++) held[i] = apq_load_whole(row, i * THREADS + apq_thread());
   } else {
     APQ_UNROLL
-    for (int i = 0; i < HOLD; i++) held[i] = apq_load_ragged(&row, i * THREADS + apq_thread());
+    for (int i = 0; i < HOLD; i++) held[i] = apq_load_ragged(row, i * THREADS + apq_thread());
   }
+}
 
 #if SRC != SRC_CODES8
+APQ_FUNCTION apq_quantizer apq_find_quantizer(const apq_pack_args *args, apq_row *row,
+                                              apq_chunk held[HOLD]) {
   apq_quantizer quantizer;
   APQ_NO_UNROLL
   for (;;) {
-    if (row.is_dirty) {
+    if (row->is_dirty) {
       APQ_UNROLL
       for (int i = 0; i < HOLD; i++) apq_clean_chunk(&held[i]);
-      if (args.is_static) break;
+      if (args->is_static) break;
     }
     apq_range range = {LOWEST, 0};
     APQ_UNROLL
     for (int i = 0; i < HOLD; i++) apq_extend_range(&range, &held[i]);
     APQ_NO_UNROLL
-    for (int chunk = HOLD * THREADS + apq_thread(); chunk < row.chunks; chunk += THREADS) {
-      apq_chunk c = apq_load_chunk(&row, chunk);
-      if (row.is_dirty) apq_clean_chunk(&c);
+    for (int chunk = HOLD * THREADS + apq_thread(); chunk < row->chunks; chunk += THREADS) {
+      apq_chunk c = apq_load_chunk(row, chunk);
+      if (row->is_dirty) apq_clean_chunk(&c);
       apq_extend_range(&range, &c);
     }
     range = apq_share_range(range);
     /* Rows with something that is not finite are rare: they are gone through again without it. */
     if (range.low < INFINITE && range.high < INFINITE) {
       quantizer =
-          apq_make_quantizer(args.format, apq_magnitude(range.low), apq_magnitude(range.high));
+          apq_make_quantizer(args->format, apq_magnitude(range.low), apq_magnitude(range.high));
       break;
     }
-    row.is_dirty = 1;
+    row->is_dirty = 1;
     apq_syncthreads();
   }
-  if (args.is_static) {
-    quantizer.scale = args.static_scale;
-    quantizer.inverse = apq_div(1.0f, args.static_scale);
-    quantizer.zero = args.static_zero;
+  if (args->is_static) {
+    quantizer.scale = args->static_scale;
+    quantizer.inverse = apq_div(1.0f, args->static_scale);
+    quantizer.zero = args->static_zero;
   }
-  apq_finish_quantizer(args.format, args.is_static, &quantizer);
+  apq_finish_quantizer(args->format, args->is_static, &quantizer);
+  return quantizer;
+}
 #endif
 
+#if SRC == SRC_CODES8
+#define PACK_CHUNK(chunk, c) apq_pack_chunk(args, row, chunk, c)
+#else
+#define PACK_CHUNK(chunk, c) apq_pack_chunk(args, row, &quantizer, chunk, c)
+#endif
+
+/* Packs a row whose first chunks are held.  The partial results of two rows in shared memory are
+ * parted by the barriers within them. */
+APQ_FUNCTION void apq_pack_row(const apq_pack_args *args, apq_row *row, apq_chunk held[HOLD]) {
+  int lane = apq_thread() % 32, warp = apq_thread() / 32;
+#if SRC != SRC_CODES8
+  apq_quantizer quantizer = apq_find_quantizer(args, row, held);
+#endif
   apq_u32 sum = 0;
   APQ_UNROLL
   for (int i = 0; i < HOLD; i++)
-    if (i * THREADS + 32 * warp < row.chunks)
+    if (i * THREADS + 32 * warp < row->chunks)
       sum += PACK_CHUNK(i * THREADS + apq_thread(), &held[i]);
   APQ_NO_UNROLL
-  for (int first = HOLD * THREADS + 32 * warp; first < row.chunks; first += THREADS) {
-    apq_chunk c = apq_load_chunk(&row, first + lane);
+  for (int first = HOLD * THREADS + 32 * warp; first < row->chunks; first += THREADS) {
+    apq_chunk c = apq_load_chunk(row, first + lane);
 #if SRC != SRC_CODES8
-    if (row.is_dirty) apq_clean_chunk(&c);
+    if (row->is_dirty) apq_clean_chunk(&c);
 #endif
     sum += PACK_CHUNK(first + lane, &c);
   }
 
   APQ_UNROLL
   for (int mask = 16; mask > 0; mask /= 2) sum += apq_shuffle_xor(sum, mask);
+  /* Where no range was shared, nothing else parts these from the last row's. */
+#if SRC == SRC_CODES8
+  apq_syncthreads();
+#else
+  if (args->is_static) apq_syncthreads();
+#endif
   if (lane == 0) apq_sts32(SUM_AT + 4 * warp, sum);
   apq_syncthreads();
   if (apq_thread() == 0) {
     sum = 0;
     for (int i = 0; i < WARPS; i++) sum += apq_lds32(SUM_AT + 4 * i);
-    apq_stg32(args.sum + row.row, sum);
+    apq_stg32(args->sum + row->row, sum);
 #if SRC != SRC_CODES8
-    apq_stg32(args.scale + row.row, apq_float_bits(quantizer.scale));
-    apq_stg32(args.zero + row.row, (apq_u32)quantizer.zero);
+    apq_stg32(args->scale + row->row, apq_float_bits(quantizer.scale));
+    apq_stg32(args->zero + row->row, (apq_u32)quantizer.zero);
 #endif
   }
+}
+
+/* While a row is packed, the block's next is on its way, where registers are enough for both. */
+#if SRC == SRC_F32 || APQ_CC < 80
+#define AHEAD 0
+#else
+#define AHEAD 1
+#endif
+
+/* Blocks an SM has room for, and as many as a launch has at most (apq__pack_limits): enough rows in
+ * flight to keep device memory busy, and registers enough to hold them. */
+#define RESIDENT (1024 / THREADS)
+
+APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
+#if APQ_CC >= 90
+  /* A product that is launched as a dependent may begin to load weights; what wrote the row, and
+   * what read the workspace, has to end first. */
+  apq_grid_release();
+  apq_grid_wait();
+#endif
+  for (int i = apq_block_x() * THREADS + apq_thread(); i < args.clear_count;
+       i += apq_grid_x() * THREADS)
+    apq_stg32(args.clear + i, 0);
+  apq_chunk held[HOLD];
+#if AHEAD
+  apq_row row = apq_row_at(&args, apq_block_x());
+  apq_hold_row(&row, held);
+  APQ_NO_UNROLL
+  for (;;) {
+    int next = row.row + apq_grid_x();
+    apq_row after = apq_row_at(&args, next < args.rows ? next : row.row);
+    apq_chunk ahead[HOLD];
+    if (next < args.rows) apq_hold_row(&after, ahead);
+    apq_pack_row(&args, &row, held);
+    if (next >= args.rows) break;
+    row = after;
+    APQ_UNROLL
+    for (int i = 0; i < HOLD; i++) held[i] = ahead[i];
+  }
+#else
+  APQ_NO_UNROLL
+  for (int index = apq_block_x(); index < args.rows; index += apq_grid_x()) {
+    apq_row row = apq_row_at(&args, index);
+    apq_hold_row(&row, held);
+    apq_pack_row(&args, &row, held);
+  }
+#endif
 }

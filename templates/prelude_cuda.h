@@ -331,6 +331,14 @@ APQ_WORD void apq_bulk_store(void *to, int at, int bytes) {
                "r"(apq_shared_address(at)), "r"(bytes)
                : "memory");
 }
+/* A box, as apq_tma_load has it; what of it lies outside the tensor is not written, but for the
+ * rest of 16 bytes that a row ends in (seen on sm_90). */
+APQ_WORD void apq_tma_store(const apq_tensor_map *map, int at, int x, int y, int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+      "r"(apq_shared_address(at)), "r"(x), "r"(y), "r"(z)
+      : "memory");
+}
 APQ_WORD void apq_bulk_commit(void) { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 /* Until at most `pending` (a literal) of this thread's latest groups of stores still read shared
  * memory; still write device memory. */
@@ -484,6 +492,8 @@ APQ_WORD void apq_wgmma_commit(void) {
  * w's 16 rows as apq_mma_u8 has them. */
 #define apq_wgmma_b1(n, d, a, b, accumulate)                                                       \
   APQ_WGMMA_N(n, APQ_WGMMA_SHARED, "k256.s32.b1.b1.and.popc", d, a, b, accumulate)
+#define apq_wgmma_b1_registers(n, d, a, b, accumulate)                                             \
+  APQ_WGMMA_N(n, APQ_WGMMA_REGISTERS, "k256.s32.b1.b1.and.popc", d, a, b, accumulate)
 #define apq_wgmma_u8(n, d, a, b, accumulate)                                                       \
   APQ_WGMMA_N(n, APQ_WGMMA_SHARED, "k32.s32.u8.u8", d, a, b, accumulate)
 #define apq_wgmma_u8_registers(n, d, a, b, accumulate)                                             \

@@ -8,7 +8,12 @@
 #define TICKET_AT(w)    (RING_BYTES + 8 * (RING_BARRIERS + 4) + 4 * (w))
 #define EDGES_AT        ((RING_BYTES + 8 * (RING_BARRIERS + 4) + 4 * CONSUMERS + 127) / 128 * 128)
 #define EDGE_SET_BYTES  ((TILE_M + TILE_N) * EDGE_BYTES)
-#define BUFFERS_AT      (EDGES_AT + 2 * EDGE_SET_BYTES)
+#if STORE == STORE_TENSOR
+/* The permutation of a tensor copy's rows begins anew every 1024 bytes. */
+#define BUFFERS_AT ((EDGES_AT + 2 * EDGE_SET_BYTES + 1023) / 1024 * 1024)
+#else
+#define BUFFERS_AT (EDGES_AT + 2 * EDGE_SET_BYTES)
+#endif
 
 /* A set holds the edges of the x rows; then, for pairs of y columns, what a lane needs of both in
  * one access: the rests and the scales; then their zero points and biases. */
@@ -25,9 +30,25 @@ APQ_FUNCTION apq_edge apq_edge_of(const apq_gemm_args *args, const apq_work *wor
   return apq_finish_edge(args, &raw, is_row);
 }
 
+#if GROUP
+/* The edges of the groups of one unit, a stage after another. */
+APQ_FUNCTION void apq_feed_groups(const apq_gemm_args *args, const apq_work *work, apq_place *set) {
+  APQ_NO_UNROLL
+  for (int stage = work->first; stage < work->end; stage++) {
+    apq_mbarrier_wait(GROUP_FREE(set->slot), set->phase ^ 1);
+    apq_feed_group_set(args, work, stage, GROUPS_AT + set->slot * GROUP_SET_BYTES);
+    apq_mbarrier_arrive(GROUP_FULL(set->slot));
+    *set = apq_next_place(*set, GROUP_SLOTS);
+  }
+}
+#endif
+
 /* The edges of the block's tiles, a set after another. */
 APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *tiles) {
   apq_place set = {0, 0};
+#if GROUP
+  apq_place group_set = {0, 0};
+#endif
   for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
     apq_work work = apq_work_at(tiles, unit);
     int at = EDGES_AT + set.slot * EDGE_SET_BYTES;
@@ -50,6 +71,9 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
     }
     apq_mbarrier_arrive(EDGES_FULL(set.slot));
     set = apq_next_place(set, 2);
+#if GROUP
+    apq_feed_groups(args, &work, &group_set);
+#endif
   }
 }
 
@@ -84,52 +108,69 @@ APQ_FUNCTION void apq_get_pair(const apq_lane *lane, int y, int is_plain, apq_ed
 
 APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const apq_edge *x,
                                 const apq_edge *y, int is_plain) {
-  return apq_result(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
+  return apq_finish_total(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
 }
 
-/* Where result e of 16 columns from y on lies, of the block of rows from x on; 0 when that is
+/* Where result e of 16 columns from y on of the tile at (m0, n0) lies, of the block of rows from x
+ * on; 0 when that is
  * outside the matrix. */
-APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane,
-                               const apq_work *work, int x, int y, int e, int *m, int *n) {
+APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                               int x, int y, int e, int *m, int *n) {
   x += lane->x_row + 8 * (e / 2 % 2);
   y += lane->y_first + e / 4 * 8 + lane->y_column + e % 2;
-  *m = work->m0 + TILE_AT_M(x, y);
-  *n = work->n0 + TILE_AT_N(x, y);
+  *m = m0 + TILE_AT_M(x, y);
+  *n = n0 + TILE_AT_N(x, y);
   return *m < args->m && *n < args->n;
 }
 
-#if POST
+#if POST && STORE == STORE_DIRECT
 /* What follows the scales and the bias, for those of a lane's results that exist. */
-APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *lane,
-                                   const apq_work *work, int x, int y, apq_u32 result[8]) {
+APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                   int x, int y, apq_u32 result[8]) {
   APQ_UNROLL
   for (int e = 0; e < 8; e++) {
     int m, n;
-    if (apq_result_at(args, lane, work, x, y, e, &m, &n))
+    if (apq_result_at(args, lane, m0, n0, x, y, e, &m, &n))
       result[e] = apq_post_one(args, m, n, result[e]);
   }
 }
 #endif
 
-#if STORE == STORE_STAGED
+/* Whether all rows of y begin at 16-byte addresses. */
+APQ_FUNCTION int apq_is_aligned(const apq_gemm_args *args) {
+  return (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
+}
+
+/* With OVERLAP a share is stored in halves, and the first of these in two parts, so that the slots
+ * of its last products are free before all of it is stored. */
+#if OVERLAP
+#define Y_HALF (Y_SHARE / 2)
+#else
+#define Y_HALF Y_SHARE
+#endif
+
+#if STORE != STORE_DIRECT
 
 /* Results pass through a buffer, a chunk of Y_CHUNK columns of a 64-row block at a time, to leave
  * in rows of neighboring channels.  A warpgroup has two buffers, so that one barrier a chunk is
  * enough. Rows of a buffer are tokens; their 16-byte pieces are permuted by the row's number, so
  * that eight rows of one piece lie in different banks. */
 #if SWAP
-#define Y_CHUNK     (Y_SHARE % 32 ? 16 : 32)
+#define Y_CHUNK     (Y_HALF % 32 ? 16 : 32)
 #define BUFFER_ROWS Y_CHUNK
 #define ROW_RESULTS 64
 #else
-#define Y_CHUNK     (Y_SHARE % 64 == 0 && OUT_BYTES == 2 ? 64 : Y_SHARE % 32 ? 16 : 32)
+#define Y_CHUNK     (Y_HALF % 64 == 0 && OUT_BYTES == 2 ? 64 : Y_HALF % 32 ? 16 : 32)
 #define BUFFER_ROWS 64
 #define ROW_RESULTS Y_CHUNK
 #endif
-#define ROW_BYTES                   (ROW_RESULTS * OUT_BYTES)
-#define PIECES                      (ROW_BYTES / 16)
-#define BUFFER_BYTES                (BUFFER_ROWS * ROW_BYTES)
-#define BUFFER_AT(warpgroup, chunk) (BUFFERS_AT + (2 * (warpgroup) + (chunk) % 2) * BUFFER_BYTES)
+#define ROW_BYTES    (ROW_RESULTS * OUT_BYTES)
+#define PIECES       (ROW_BYTES / 16)
+#define BUFFER_BYTES (BUFFER_ROWS * ROW_BYTES)
+/* The second buffer holds the floats of 16 columns too. */
+#define SECOND_BYTES (BUFFER_BYTES < 4096 ? 4096 : BUFFER_BYTES)
+#define BUFFER_AT(warpgroup, chunk)                                                                \
+  (BUFFERS_AT + (warpgroup) * (BUFFER_BYTES + SECOND_BYTES) + (chunk) % 2 * BUFFER_BYTES)
 
 APQ_FUNCTION int apq_piece_at(int row, int piece) {
   return row * ROW_BYTES + (piece ^ (row & (PIECES < 8 ? PIECES - 1 : 7))) * 16;
@@ -142,24 +183,17 @@ APQ_FUNCTION void apq_round_pairs(const apq_u32 result[8], apq_u32 pair[4]) {
     pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
 }
 
-/* Puts a lane's pairs of a chunk into the buffer, 16 columns at a time. */
-APQ_FUNCTION void apq_stage_chunk(int buffer, const apq_u32 pair[Y_CHUNK / 4]) {
+/* Puts a lane's pairs of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
+APQ_FUNCTION void apq_stage_pairs(int buffer, int i, const apq_u32 pair[4]) {
   /* Matrix j of the four: rows 8 * (j % 2), columns 8 * (j / 2) of the 16 x 16 results. */
   int l = apq_thread() % 32, matrix = l / 8, warp = apq_thread() / 32 % 4;
 #if SWAP
   int row = matrix / 2 * 8 + l % 8, piece = warp * 2 + matrix % 2;
+  apq_stmatrix4_transposed(buffer + apq_piece_at(row, piece) + i * (16 * ROW_BYTES), pair);
 #else
   int row = warp * 16 + matrix % 2 * 8 + l % 8, piece = matrix / 2;
+  apq_stmatrix4((buffer + apq_piece_at(row, piece)) ^ (32 * i), pair);
 #endif
-  int at = buffer + apq_piece_at(row, piece);
-  APQ_UNROLL
-  for (int i = 0; i < Y_CHUNK / 16; i++) {
-#if SWAP
-    apq_stmatrix4_transposed(at + i * (16 * ROW_BYTES), pair + 4 * i);
-#else
-    apq_stmatrix4(at ^ (32 * i), pair + 4 * i);
-#endif
-  }
 }
 #else
 /* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
@@ -207,46 +241,63 @@ APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, int buffer, int m,
   }
 }
 
+#if STORE == STORE_TENSOR
+/* Whether y may be written by tensor copies, which write whole 16 bytes at the end of a row too. */
+APQ_FUNCTION int apq_can_copy(const apq_gemm_args *args) {
+  return apq_is_aligned(args) && args->n * OUT_BYTES % 16 == 0;
+}
+
+/* Rows of a buffer that one copy takes, and the threads that fill them: with SWAP all warps have
+ * channels of every token, else each has tokens of its own and need not wait for the others. */
+#if SWAP
+#define COPY_ROWS           BUFFER_ROWS
+#define COPY_THREADS        128
+#define apq_meet_for_copy() apq_named_barrier(apq_thread() / 128, 128)
+#else
+#define COPY_ROWS           16
+#define COPY_THREADS        32
+#define apq_meet_for_copy() apq_syncwarp()
+#endif
+
+/* Those rows leave, to tokens from m and channels from n on. */
+APQ_FUNCTION void apq_copy_buffer(const apq_tma_args *args, int buffer, int m, int n) {
+  int is_first = apq_thread() % COPY_THREADS == 0;
+  int row = apq_thread() % 128 / COPY_THREADS * COPY_ROWS;
+  apq_fence_async();
+  /* The copy of the other buffer has read it before the next chunk goes there. */
+  if (is_first) apq_bulk_wait_read(0);
+  apq_meet_for_copy();
+  if (!is_first) return;
+  apq_tma_store(&args->y, buffer + row * ROW_BYTES, n * OUT_BYTES, m + row, 0);
+  apq_bulk_commit();
+}
+#endif
+
 /* A full buffer leaves; the next chunk goes to the other one.  All four warps. */
-APQ_FUNCTION void apq_pass_buffer(const apq_gemm_args *args, int chunk, int m, int n,
-                                  int is_whole) {
-  int warpgroup = apq_thread() / 128 - 1;
+APQ_FUNCTION void apq_pass_buffer(const apq_tma_args *args, int chunk, int m, int n, int is_whole) {
+  int warpgroup = apq_thread() / 128 - 1, buffer = BUFFER_AT(warpgroup, chunk);
+#if STORE == STORE_TENSOR
+  if (apq_can_copy(&args->gemm)) {
+    apq_copy_buffer(args, buffer, m, n);
+    return;
+  }
+#endif
   apq_named_barrier(1 + warpgroup, 128);
-  apq_store_buffer(args, BUFFER_AT(warpgroup, chunk), m, n, is_whole);
+  apq_store_buffer(&args->gemm, buffer, m, n, is_whole);
+}
+
+/* Both buffers are free again. */
+APQ_FUNCTION void apq_free_buffers(void) {
+#if STORE == STORE_TENSOR
+  if (apq_thread() % COPY_THREADS == 0) apq_bulk_wait_read(0);
+#endif
+  apq_named_barrier(apq_thread() / 128, 128);
 }
 #else
 #define Y_CHUNK 16
 #endif
 
 #define CHUNKS (Y_SHARE / Y_CHUNK)
-
-/* Stores a finished tile's share, a chunk at a time. */
-APQ_FUNCTION void apq_store_pending(const apq_gemm_args *args, apq_pending *pending) {
-#if OVERLAP
-  int warpgroup = apq_thread() / 128 - 1;
-  int sharer = SHARERS > 1 ? warpgroup : 0;
-  APQ_UNROLL
-  for (int block = 0; block < X_BLOCKS; block++) {
-    int x = X_FIRST(sharer) + 64 * block;
-    APQ_UNROLL
-    for (int chunk = 0; chunk < CHUNKS; chunk++) {
-      int buffer = BUFFER_AT(warpgroup, block * CHUNKS + chunk),
-          y = Y_FIRST(sharer) + chunk * Y_CHUNK;
-      apq_stage_chunk(buffer, pending->pair[block] + chunk * (Y_CHUNK / 4));
-      int m = pending->m0 + TILE_AT_M(x, y), n = pending->n0 + TILE_AT_N(x, y);
-      if (pending->is_fast)
-        apq_pass_buffer(args, block * CHUNKS + chunk, m, n, 1);
-      else
-        apq_pass_buffer(args, block * CHUNKS + chunk, m, n, 0);
-    }
-  }
-  /* An odd number of chunks would meet the buffer of the last one first. */
-  if (X_BLOCKS * CHUNKS % 2) apq_named_barrier(1 + warpgroup, 128);
-#else
-  (void)args;
-#endif
-  pending->is_there = 0;
-}
 
 #if SPLIT_K > 1
 /* Leaves this unit's sums in device memory.  The warpgroup that takes the last ticket of its share
@@ -291,97 +342,232 @@ APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work,
   return 1;
 }
 #define SUM(block, i)     sum[block][i]
+#define SUMS_OF_SHARE     sum
 #define apq_sums_of_share apq_u32 sum[X_BLOCKS][Y_SHARE / 2]
 #else
 #define SUM(block, i)     apq_sum(acc, block, i)
+#define SUMS_OF_SHARE     acc
 #define apq_sums_of_share int acc[ACCUMULATORS][SUMS]
 #endif
 
-/* Finishes a warpgroup's share of a tile: 16-bit results become `pending`, others are stored.
- * `is_fast` is a constant (apq_is_fast). */
-APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *work,
-                                   const apq_lane *lane, int warpgroup, int is_fast,
-                                   apq_sums_of_share, apq_pending *pending) {
-  int is_plain = is_fast || apq_is_plain(args);
-  pending->is_there = OVERLAP;
-  pending->is_fast = is_fast;
-  pending->m0 = work->m0;
-  pending->n0 = work->n0;
-#if STORE == STORE_STAGED && OUT_BYTES == 2 && !OVERLAP
-  apq_u32 pairs[Y_CHUNK / 4];
+#if STORE != STORE_DIRECT
+/* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
+APQ_FUNCTION void apq_stage_sixteen(const apq_lane *lane, int buffer, int i,
+                                    const apq_u32 result[8]) {
+#if OUT_BYTES == 2
+  apq_u32 pair[4];
+  apq_round_pairs(result, pair);
+  apq_stage_pairs(buffer, i, pair);
+  (void)lane;
+#else
+  apq_stage_results(lane, buffer, i, result);
 #endif
+}
+#endif
+
+#if POST && STORE != STORE_DIRECT
+/* Results that an activation or another operand follows.  A lane puts those of PART_COLUMNS
+ * columns, as floats, into words of its own in the second buffer, so that one loop, and not code
+ * unrolled over all of them, holds the exponential; they leave through the first buffer. */
+#define PART_COLUMNS (Y_CHUNK * OUT_BYTES / 4 < 16 ? 16 : Y_CHUNK * OUT_BYTES / 4)
+#define FLOATS_AT(warpgroup, group)                                                                \
+  (BUFFER_AT(warpgroup, 1) + (group)*4096 + apq_thread() % 128 * 16)
+
+APQ_FUNCTION void apq_put_floats(int warpgroup, int group, const apq_u32 result[8]) {
+  apq_u32x4 low = {result[0], result[1], result[2], result[3]};
+  apq_u32x4 high = {result[4], result[5], result[6], result[7]};
+  apq_sts128(FLOATS_AT(warpgroup, group), low);
+  apq_sts128(FLOATS_AT(warpgroup, group) + 2048, high);
+}
+
+/* What goes with a lane's results of 16 columns from y on; 0 outside the matrix. */
+APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                  int x, int y, int is_whole, float other[8]) {
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) other[e] = 0.0f;
+  if (!args->combine) return;
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) {
+    int m, n, is_there = apq_result_at(args, lane, m0, n0, x, y, e, &m, &n);
+#if OUT_BYTES == 2 && !SWAP
+    /* Neighbors in one word. */
+    if (is_whole && e % 2) continue;
+    if (is_whole) {
+      apq_u32 pair = apq_load_word((const apq_u8 *)args->other + (m * args->ld_other + n) * 2);
+      other[e] = apq_half_float((apq_u16)pair);
+      other[e + 1] = apq_half_float((apq_u16)(pair >> 16));
+      continue;
+    }
+#endif
+    if (is_whole || is_there) other[e] = apq_other(args, m, n);
+  }
+}
+
+/* Finishes the results of PART_COLUMNS columns from y on and puts them into the first buffer. */
+APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                int warpgroup, int x, int y, int is_whole) {
+  float next[8];
+  apq_load_others(args, lane, m0, n0, x, y, is_whole, next);
+  APQ_NO_UNROLL
+  for (int group = 0; group < PART_COLUMNS / 16; group++) {
+    float other[8];
+    APQ_UNROLL
+    for (int e = 0; e < 8; e++) other[e] = next[e];
+    if (group + 1 < PART_COLUMNS / 16)
+      apq_load_others(args, lane, m0, n0, x, y + 16 * group + 16, is_whole, next);
+    apq_u32x4 low = apq_lds128(FLOATS_AT(warpgroup, group)),
+              high = apq_lds128(FLOATS_AT(warpgroup, group) + 2048);
+    apq_u32 result[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+    APQ_UNROLL
+    for (int e = 0; e < 8; e++) result[e] = apq_post(args, result[e], other[e]);
+    apq_stage_sixteen(lane, BUFFER_AT(warpgroup, 0), y % Y_CHUNK / 16 + group, result);
+  }
+}
+#endif
+
+/* A lane's results, before their last rounding, of 16 columns from y on of a 64-row block. */
+APQ_FUNCTION void apq_get_results(const apq_gemm_args *args, const apq_lane *lane, int block, int y,
+                                  const apq_edge *upper, const apq_edge *lower, int is_plain,
+                                  apq_sums_of_share, apq_u32 result[8]) {
+  APQ_UNROLL
+  for (int e = 0; e < 8; e += 4) {
+    int column = y + 2 * e, r = column / 2;
+    apq_edge edge[2];
+    apq_get_pair(lane, column, is_plain, edge);
+    result[e] = apq_finish(args, SUM(block, r), upper, &edge[0], is_plain);
+    result[e + 1] = apq_finish(args, SUM(block, r + 1), upper, &edge[1], is_plain);
+    result[e + 2] = apq_finish(args, SUM(block, r + 2), lower, &edge[0], is_plain);
+    result[e + 3] = apq_finish(args, SUM(block, r + 3), lower, &edge[1], is_plain);
+  }
+}
+
+/* Finishes and stores columns y_first .. y_end - 1, whole chunks, of a warpgroup's share of the
+ * tile at (m0, n0).  `is_fast` is a constant (apq_is_fast), but for the results that something
+ * follows. */
+APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, const apq_lane *lane,
+                                     int warpgroup, int y_first, int y_end, int is_fast,
+                                     apq_sums_of_share) {
+  const apq_gemm_args *args = &tma->gemm;
+  int is_plain = !POST && is_fast ? is_fast == 2 : apq_is_plain(args);
   APQ_UNROLL
   for (int block = 0; block < X_BLOCKS; block++) {
     int x = lane->x_first + 64 * block;
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
-    APQ_UNROLL
-    for (int y = 0; y < Y_SHARE; y += 16) {
-      apq_u32 result[8];
+#if POST && STORE != STORE_DIRECT
+    APQ_NO_UNROLL
+    for (int part = y_first; part < y_end; part += PART_COLUMNS) {
+      /* Sums have to be named by constants. */
       APQ_UNROLL
-      for (int e = 0; e < 8; e += 4) {
-        int column = y + 2 * e, r = column / 2;
-        apq_edge edge[2];
-        apq_get_pair(lane, column, is_plain, edge);
-        result[e] = apq_finish(args, SUM(block, r), &upper, &edge[0], is_plain);
-        result[e + 1] = apq_finish(args, SUM(block, r + 1), &upper, &edge[1], is_plain);
-        result[e + 2] = apq_finish(args, SUM(block, r + 2), &lower, &edge[0], is_plain);
-        result[e + 3] = apq_finish(args, SUM(block, r + 3), &lower, &edge[1], is_plain);
+      for (int y = y_first; y < y_end; y += 16) {
+        apq_u32 result[8];
+        if (y / PART_COLUMNS * PART_COLUMNS != part) continue;
+        apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
+        apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
       }
+      apq_post_part(args, lane, m0, n0, warpgroup, x, part, is_fast);
+      if ((part + PART_COLUMNS) % Y_CHUNK) continue;
+      int first = lane->y_first + part - part % Y_CHUNK;
+      apq_pass_buffer(tma, 0, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
+      apq_free_buffers();
+    }
+#else
+    APQ_UNROLL
+    for (int y = y_first; y < y_end; y += 16) {
+      apq_u32 result[8];
+      apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
+#if STORE == STORE_DIRECT
 #if POST
-      if (apq_has_post(args)) apq_post_results(args, lane, work, x, y, result);
+      apq_post_results(args, lane, m0, n0, x, y, result);
 #endif
-#if STORE != STORE_STAGED
       APQ_UNROLL
       for (int e = 0; e < 8; e++) {
         int m, n;
-        if (apq_result_at(args, lane, work, x, y, e, &m, &n)) apq_store_one(args, m, n, result[e]);
+        if (apq_result_at(args, lane, m0, n0, x, y, e, &m, &n))
+          apq_store_one(args, m, n, result[e]);
       }
-#elif OVERLAP
-      apq_round_pairs(result, pending->pair[block] + y / 4);
 #else
       int chunk = block * CHUNKS + y / Y_CHUNK, i = y % Y_CHUNK / 16;
-#if OUT_BYTES == 2
-      apq_round_pairs(result, pairs + 4 * i);
-      if (i == Y_CHUNK / 16 - 1) apq_stage_chunk(BUFFER_AT(warpgroup, chunk), pairs);
-#else
-      apq_stage_results(lane, BUFFER_AT(warpgroup, chunk), i, result);
-#endif
+      apq_stage_sixteen(lane, BUFFER_AT(warpgroup, chunk), i, result);
+      if (i < Y_CHUNK / 16 - 1) continue;
       int first = lane->y_first + y - y % Y_CHUNK;
-      if (i == Y_CHUNK / 16 - 1)
-        apq_pass_buffer(args, chunk, work->m0 + TILE_AT_M(x, first), work->n0 + TILE_AT_N(x, first),
-                        is_fast);
+      apq_pass_buffer(tma, chunk, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
 #endif
     }
+#endif
   }
-#if STORE == STORE_STAGED && !OVERLAP
+#if STORE != STORE_DIRECT && !POST
   /* An odd number of chunks would meet the buffer of the last one first. */
-  if (X_BLOCKS * CHUNKS % 2) apq_named_barrier(1 + warpgroup, 128);
+  if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_free_buffers();
 #endif
   (void)warpgroup;
 }
 
+/* Whether the tile lies inside the matrix, in whole 16-byte pieces; 2 when it is plain too.  Where
+ * something follows, 1 when that is read in whole words. */
 APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
-  int is_aligned = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
-  return is_aligned && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n &&
-         apq_is_plain(args);
+  int is_whole =
+      apq_is_aligned(args) && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n;
+#if POST
+  return is_whole && args->ld_other % 2 == 0 && (unsigned long long)args->other % 4 == 0;
+#else
+  return is_whole ? 1 + apq_is_plain(args) : 0;
+#endif
 }
 
+/* A tile whose sums, or a half of them, are to be stored, and the set of its edges. */
+typedef struct apq_finished {
+  int m0, n0, is_fast;
+  apq_place set;
+} apq_finished;
+
+APQ_FUNCTION void apq_store_columns(const apq_tma_args *args, const apq_finished *tile,
+                                    apq_lane *lane, int warpgroup, int y_first, int y_end,
+                                    apq_sums_of_share) {
+  lane->edges = EDGES_AT + tile->set.slot * EDGE_SET_BYTES;
+#if POST
+  apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, tile->is_fast,
+                     SUMS_OF_SHARE);
+#else
+  if (tile->is_fast == 2)
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 2, SUMS_OF_SHARE);
+  else if (tile->is_fast)
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 1, SUMS_OF_SHARE);
+  else
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 0, SUMS_OF_SHARE);
+#endif
+}
+
+#if OVERLAP
+/* The second half of a tile, under products of the next one; then its edges are free. */
+APQ_FUNCTION void apq_store_second_half(const apq_tma_args *args, const apq_finished *tile,
+                                        apq_lane *lane, int warpgroup,
+                                        int acc[ACCUMULATORS][SUMS]) {
+  apq_store_columns(args, tile, lane, warpgroup, Y_HALF, Y_SHARE, acc);
+  apq_arrive_warp(EDGES_FREE(tile->set.slot));
+}
+#endif
+
 /* A multiplying warpgroup: its share of every tile, or every CONSUMERS-th tile. */
-APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *tiles,
+APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *tiles,
                                     int warpgroup) {
   int acc[ACCUMULATORS][SUMS];
   int sharer = SHARERS > 1 ? warpgroup : 0, t = apq_thread() % 128;
   apq_ring ring = {0};
   apq_place set = {0, 0};
-  apq_pending pending;
-  pending.is_there = 0;
+#if !GROUP
+  apq_kept kept;
+#endif
+  apq_finished tile = {0};
   apq_lane lane;
   lane.x_first = X_FIRST(sharer);
   lane.y_first = Y_FIRST(sharer);
   lane.x_row = t / 32 * 16 + t % 32 / 4;
   lane.y_column = t % 4 * 2;
   int lead = STAGGER, turn = 0;
+#if OVERLAP
+  int is_stored = 1; /* the tile before, as a whole */
+#endif
 #if ROLES == ROLES_PINGPONG
   /* The first warpgroup's first turn has come: a fresh barrier counts as through a phase 1. */
   int phase = warpgroup == 0;
@@ -399,34 +585,53 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
     apq_mbarrier_wait(TURN(warpgroup), phase);
     phase ^= 1;
 #endif
-    apq_consume(&work, sharer, lead, &ring, args, &pending, acc);
+#if OVERLAP
+    apq_open(&work, sharer, &ring, &kept, acc);
+    if (!is_stored) apq_store_second_half(args, &tile, &lane, warpgroup, acc);
+    is_stored = 0;
+#endif
+#if GROUP
+    apq_consume_groups(&args->gemm, &work, sharer, &ring, acc);
+#else
+    apq_consume(&work, sharer, lead, &ring, &kept, acc);
+#endif
     lead = 0;
     apq_mbarrier_wait(EDGES_FULL(set.slot), set.phase);
-    lane.edges = EDGES_AT + set.slot * EDGE_SET_BYTES;
-    int is_fast = !POST && apq_is_fast(args, &work);
+    tile.m0 = work.m0;
+    tile.n0 = work.n0;
+    tile.is_fast = apq_is_fast(&args->gemm, &work);
+    tile.set = set;
+    set = apq_next_place(set, 2);
+#if OVERLAP
+    apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_CHUNK, acc);
+    apq_close(&ring);
+    if (Y_CHUNK < Y_HALF) apq_store_columns(args, &tile, &lane, warpgroup, Y_CHUNK, Y_HALF, acc);
+#else
 #if SPLIT_K > 1
     apq_u32 sum[X_BLOCKS][Y_SHARE / 2];
-    int is_last = apq_share_sums(args, &work, sharer, warpgroup, acc, sum);
-    if (is_last && is_fast)
-      apq_finish_share(args, &work, &lane, warpgroup, 1, sum, &pending);
-    else if (is_last)
-      apq_finish_share(args, &work, &lane, warpgroup, 0, sum, &pending);
+    int is_last = apq_share_sums(&args->gemm, &work, sharer, warpgroup, acc, sum);
+    if (is_last) apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, sum);
 #else
-    if (is_fast)
-      apq_finish_share(args, &work, &lane, warpgroup, 1, acc, &pending);
-    else
-      apq_finish_share(args, &work, &lane, warpgroup, 0, acc, &pending);
+    apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, acc);
 #endif
-    apq_arrive_warp(EDGES_FREE(set.slot));
-    set = apq_next_place(set, 2);
+    apq_arrive_warp(EDGES_FREE(tile.set.slot));
+#endif
   }
 #if OVERLAP
-  if (pending.is_there) apq_store_pending(args, &pending);
+  if (!is_stored) apq_store_second_half(args, &tile, &lane, warpgroup, acc);
+#endif
+#if STORE == STORE_TENSOR
+  /* Shared memory stays until it is read. */
+  if (t % COPY_THREADS == 0) apq_bulk_wait_read(0);
 #endif
 }
 
 /* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
-#if CONSUMERS == 2
+#if CONSUMERS == 2 && GROUP
+/* Edges of several groups are loaded at once. */
+#define FEED_REGISTERS     64
+#define MULTIPLY_REGISTERS 216
+#elif CONSUMERS == 2
 #define FEED_REGISTERS     40
 #define MULTIPLY_REGISTERS 232
 #elif CONSUMERS == 3
@@ -435,10 +640,16 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
 #endif
 
 APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
+#if PDL
+  apq_grid_release();
+#endif
   apq_tiles tiles = apq_count_tiles(&args.gemm, apq_stage_count(&args.gemm));
   if (apq_thread() == 0) {
     apq_tma_prefetch(&args.w);
     apq_tma_prefetch(&args.a);
+#if STORE == STORE_TENSOR
+    if (apq_can_copy(&args.gemm)) apq_tma_prefetch(&args.y);
+#endif
     apq_init_ring();
     APQ_UNROLL
     for (int set = 0; set < 2; set++) {
@@ -451,6 +662,10 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
   apq_cluster_sync();
 #else
   apq_syncthreads();
+#endif
+#if PDL
+  /* Only what precedes runs under the launch before. */
+  apq_grid_wait();
 #endif
   int warpgroup = apq_thread() / 128;
   if (warpgroup == 0) {
@@ -469,7 +684,7 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
 #if CONSUMERS > 1
     apq_registers_increase(MULTIPLY_REGISTERS);
 #endif
-    apq_consume_units(&args.gemm, &tiles, warpgroup - 1);
+    apq_consume_units(&args, &tiles, warpgroup - 1);
   }
 #if CLUSTER > 1
   /* A block's shared memory stays until the others no longer copy into it or arrive at it. */

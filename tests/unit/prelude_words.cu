@@ -104,6 +104,7 @@ APQ_FUNCTION apq_u32 words_bulk(const words_args *args) {
   apq_fence_async();
   apq_named_barrier(1, 128);
   if (apq_thread() == 0) {
+    apq_tma_store(&args->map, 0, 0, 1, 2);
     apq_bulk_store(args->to, 0, 64);
     apq_bulk_commit();
     apq_bulk_wait_read(0);
@@ -130,6 +131,7 @@ APQ_FUNCTION apq_u32 words_wgmma(apq_u32 v) {
   apq_wgmma_wait(0);
   apq_wgmma_fence();
   apq_wgmma_u8_registers(48, d, a, apq_wgmma_desc(8192, 32), 1);
+  apq_wgmma_b1_registers(48, d, a, apq_wgmma_desc(8192, 32), 1);
   apq_wgmma_commit();
   apq_wgmma_wait(0);
   apq_registers_decrease(64);

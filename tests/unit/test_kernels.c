@@ -104,6 +104,13 @@ static void groups_have_their_own_scales(void **state) {
   /* Totals of the groups beside the products of all planes: past about 25 no tile has room. */
   assert_in_range(sweep(&sweep_kinds[10], "emu:sm_80", 5), 0, 6);
 }
+static void warpgroups_have_scales_of_groups(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[12], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[13], "emu:sm_90a", 4, 1), 0);
+  /* As without groups, and totals beside the sums. */
+  assert_in_range(sweep_on(&sweep_kinds[14], "emu:sm_90a", 4, 1), 0, 30);
+}
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
   for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
@@ -112,6 +119,7 @@ static void turing_has_xor_and_plain_loads(void **state) {
 static void activations_are_packed(void **state) {
   (void)state;
   apq__device *device = open_device("emu:sm_90a");
+  device->target.sm_count = 1; /* so that blocks go from row to row */
   const apq_dtype sources[] = {APQ_DTYPE_F16, APQ_DTYPE_BF16, APQ_DTYPE_F32, APQ_DTYPE_CODES8};
   for (int i = 0; i < 64; i++) {
     apq__config config;
@@ -138,6 +146,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bytes),
       cmocka_unit_test(warpgroups_multiply_bytes_warp_by_warp),
       cmocka_unit_test(groups_have_their_own_scales),
+      cmocka_unit_test(warpgroups_have_scales_of_groups),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };
