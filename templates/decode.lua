@@ -95,7 +95,7 @@ return space {
       return count <= device.sm_count or rows(config) >= least
     end },
     { "loads no longer than k", function(config, problem)
-      return steps(config, problem) * slots(config) <= slabs(config, problem) * 1.25 or slots(config) <= 2
+      return steps(config, problem) * slots(config) <= slabs(config, problem) * 1.25 or slots(config) <= 4
     end },
     { "no loop where one load is all", function(config, problem)
       if steps(config, problem) > 1 or config.persist > 0 or config.stages > 1 then return config.once == 0 end
