@@ -199,8 +199,12 @@ APQ_FUNCTION float apq_exp_minus(float a) {
 }
 
 /* y / (1 + exp(-t)) as kernel_abi.h says; for negative t as y exp(t) / (1 + exp(t)), so that no
- * exponential overflows. */
-APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
+ * exponential overflows.  The divisor is from 1 to 2. */
+typedef struct apq_quotient {
+  float top, bottom;
+} apq_quotient;
+APQ_FUNCTION apq_quotient apq_gate_quotient(const apq_gemm_args *args, float y) {
+  apq_quotient q;
   float t = args->gate[0];
   if (args->gated != 2) {
     float z = apq_min(apq_mul(y, y), args->gate_limit);
@@ -211,8 +215,31 @@ APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
   t = apq_mul(t, y);
   float e = apq_exp_minus(apq_abs(t));
   /* -infinity counts as the lowest number: times 0 it would be NaN. */
-  float top = t < 0.0f ? apq_mul(apq_max(y, -3.402823466e38f), e) : y;
-  return apq_div(top, apq_add(1.0f, e));
+  q.top = t < 0.0f ? apq_mul(apq_max(y, -3.402823466e38f), e) : y;
+  q.bottom = apq_add(1.0f, e);
+  return q;
+}
+
+APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
+  apq_quotient q = apq_gate_quotient(args, y);
+  return apq_div(q.top, q.bottom);
+}
+
+/* The gate of eight values at once: without branches between them their long chains of operations
+ * run side by side. */
+APQ_FUNCTION void apq_gate_eight(const apq_gemm_args *args, float y[8]) {
+  apq_quotient q[8];
+  int is_simple = 1;
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) {
+    q[i] = apq_gate_quotient(args, y[i]);
+    is_simple &= apq_is_simple_dividend(q[i].top);
+  }
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) y[i] = apq_simple_div(q[i].top, q[i].bottom);
+  if (is_simple) return;
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) y[i] = apq_div(q[i].top, q[i].bottom);
 }
 
 /* A number of the result type, of 2 bytes. */
@@ -234,15 +261,12 @@ APQ_FUNCTION float apq_other(const apq_gemm_args *args, int m, int n) {
 }
 
 /* What follows the scales and the bias, where apq_has_post: activation, then `other`. */
-APQ_FUNCTION apq_u32 apq_post(const apq_gemm_args *args, apq_u32 result, float other) {
+APQ_FUNCTION apq_u32 apq_post_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
   float y = apq_bits_float(result);
   if (args->gated) y = apq_gate(args, y);
-  if (args->combine == 1) y = apq_add(y, other);
-  if (args->combine == 2) y = apq_mul(y, other);
+  if (args->combine == 1) y = apq_add(y, apq_other(args, m, n));
+  if (args->combine == 2) y = apq_mul(y, apq_other(args, m, n));
   return apq_float_bits(y);
-}
-APQ_FUNCTION apq_u32 apq_post_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
-  return apq_post(args, result, args->combine ? apq_other(args, m, n) : 0.0f);
 }
 
 /* Eight neighbors; those past the matrix stay as they are. */

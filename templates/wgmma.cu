@@ -43,6 +43,20 @@ APQ_FUNCTION void apq_feed_groups(const apq_gemm_args *args, const apq_work *wor
 }
 #endif
 
+#if POST
+/* Brings what goes with a tile's results into L2, a line at a time. */
+APQ_FUNCTION void apq_prefetch_others(const apq_gemm_args *args, const apq_work *work) {
+  enum { LINE = 128, ROW_LINES = (TILE_N * OUT_BYTES + LINE - 1) / LINE };
+  if (!args->combine) return;
+  APQ_NO_UNROLL
+  for (int i = apq_thread() - EDGE_FIRST; i < TILE_M * ROW_LINES; i += EDGE_THREADS) {
+    int m = work->m0 + i / ROW_LINES, n = work->n0 + i % ROW_LINES * (LINE / OUT_BYTES);
+    if (m < args->m && n < args->n)
+      apq_prefetch_l2((const apq_u8 *)args->other + (m * args->ld_other + n) * OUT_BYTES);
+  }
+}
+#endif
+
 /* The edges of the block's tiles, a set after another. */
 APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *tiles) {
   apq_place set = {0, 0};
@@ -287,11 +301,16 @@ APQ_FUNCTION void apq_pass_buffer(const apq_tma_args *args, int chunk, int m, in
 }
 
 /* Both buffers are free again. */
-APQ_FUNCTION void apq_free_buffers(void) {
+APQ_FUNCTION void apq_free_buffers(const apq_gemm_args *args) {
 #if STORE == STORE_TENSOR
   if (apq_thread() % COPY_THREADS == 0) apq_bulk_wait_read(0);
+  if (apq_can_copy(args)) {
+    apq_meet_for_copy();
+    return;
+  }
 #endif
   apq_named_barrier(apq_thread() / 128, 128);
+  (void)args;
 }
 #else
 #define Y_CHUNK 16
@@ -380,46 +399,65 @@ APQ_FUNCTION void apq_put_floats(int warpgroup, int group, const apq_u32 result[
   apq_sts128(FLOATS_AT(warpgroup, group) + 2048, high);
 }
 
-/* What goes with a lane's results of 16 columns from y on; 0 outside the matrix. */
+/* What goes with a lane's results of PART_COLUMNS columns, as it is in device memory: a word for
+ * two neighbors, or for each; 0 outside the matrix. */
+typedef struct apq_others {
+  apq_u32 word[PART_COLUMNS / 16][8];
+} apq_others;
+
 APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                  int x, int y, int is_whole, float other[8]) {
+                                  int x, int y, int is_whole, apq_others *others) {
   APQ_UNROLL
-  for (int e = 0; e < 8; e++) other[e] = 0.0f;
-  if (!args->combine) return;
-  APQ_UNROLL
-  for (int e = 0; e < 8; e++) {
-    int m, n, is_there = apq_result_at(args, lane, m0, n0, x, y, e, &m, &n);
-#if OUT_BYTES == 2 && !SWAP
-    /* Neighbors in one word. */
-    if (is_whole && e % 2) continue;
-    if (is_whole) {
-      apq_u32 pair = apq_load_word((const apq_u8 *)args->other + (m * args->ld_other + n) * 2);
-      other[e] = apq_half_float((apq_u16)pair);
-      other[e + 1] = apq_half_float((apq_u16)(pair >> 16));
-      continue;
+  for (int i = 0; i < PART_COLUMNS / 2; i++) {
+    apq_u32 *word = &others->word[i / 8][i % 8];
+    int m, n, is_there = apq_result_at(args, lane, m0, n0, x, y + i / 8 * 16, i % 8, &m, &n);
+    *word = 0;
+    if (!args->combine) continue;
+    const apq_u8 *at = (const apq_u8 *)args->other + (m * args->ld_other + n) * OUT_BYTES;
+#if OUT_BYTES == 4
+    if (is_whole || is_there) *word = apq_load_word(at);
+#else
+    if (!SWAP && is_whole) {
+      if (i % 2 == 0) *word = apq_load_word(at);
+    } else if (is_whole || is_there) {
+      *word = apq_load_half(at);
     }
 #endif
-    if (is_whole || is_there) other[e] = apq_other(args, m, n);
   }
 }
 
+APQ_FUNCTION float apq_get_other(const apq_others *others, int group, int e, int is_whole) {
+#if OUT_BYTES == 4
+  (void)is_whole;
+  return apq_bits_float(others->word[group][e]);
+#else
+  if (!SWAP && is_whole)
+    return apq_half_float((apq_u16)(others->word[group][e & ~1] >> e % 2 * 16));
+  return apq_half_float((apq_u16)others->word[group][e]);
+#endif
+}
+
 /* Finishes the results of PART_COLUMNS columns from y on and puts them into the first buffer. */
-APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                int warpgroup, int x, int y, int is_whole) {
-  float next[8];
-  apq_load_others(args, lane, m0, n0, x, y, is_whole, next);
-  APQ_NO_UNROLL
+APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int warpgroup,
+                                int y, int is_whole, const apq_others *others) {
+  APQ_UNROLL
   for (int group = 0; group < PART_COLUMNS / 16; group++) {
-    float other[8];
-    APQ_UNROLL
-    for (int e = 0; e < 8; e++) other[e] = next[e];
-    if (group + 1 < PART_COLUMNS / 16)
-      apq_load_others(args, lane, m0, n0, x, y + 16 * group + 16, is_whole, next);
     apq_u32x4 low = apq_lds128(FLOATS_AT(warpgroup, group)),
               high = apq_lds128(FLOATS_AT(warpgroup, group) + 2048);
     apq_u32 result[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+    float v[8];
     APQ_UNROLL
-    for (int e = 0; e < 8; e++) result[e] = apq_post(args, result[e], other[e]);
+    for (int e = 0; e < 8; e++) v[e] = apq_bits_float(result[e]);
+    if (args->gated) apq_gate_eight(args, v);
+    if (args->combine) {
+      APQ_UNROLL
+      for (int e = 0; e < 8; e++) {
+        float other = apq_get_other(others, group, e, is_whole);
+        v[e] = args->combine == 1 ? apq_add(v[e], other) : apq_mul(v[e], other);
+      }
+    }
+    APQ_UNROLL
+    for (int e = 0; e < 8; e++) result[e] = apq_float_bits(v[e]);
     apq_stage_sixteen(lane, BUFFER_AT(warpgroup, 0), y % Y_CHUNK / 16 + group, result);
   }
 }
@@ -455,8 +493,13 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
 #if POST && STORE != STORE_DIRECT
+    apq_others next, others;
+    apq_load_others(args, lane, m0, n0, x, y_first, is_fast, &next);
     APQ_NO_UNROLL
     for (int part = y_first; part < y_end; part += PART_COLUMNS) {
+      others = next;
+      if (part + PART_COLUMNS < y_end)
+        apq_load_others(args, lane, m0, n0, x, part + PART_COLUMNS, is_fast, &next);
       /* Sums have to be named by constants. */
       APQ_UNROLL
       for (int y = y_first; y < y_end; y += 16) {
@@ -465,11 +508,11 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
         apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
         apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
       }
-      apq_post_part(args, lane, m0, n0, warpgroup, x, part, is_fast);
+      if (part % Y_CHUNK == 0) apq_free_buffers(args);
+      apq_post_part(args, lane, warpgroup, part, is_fast, &others);
       if ((part + PART_COLUMNS) % Y_CHUNK) continue;
       int first = lane->y_first + part - part % Y_CHUNK;
       apq_pass_buffer(tma, 0, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
-      apq_free_buffers();
     }
 #else
     APQ_UNROLL
@@ -498,7 +541,7 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
   }
 #if STORE != STORE_DIRECT && !POST
   /* An odd number of chunks would meet the buffer of the last one first. */
-  if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_free_buffers();
+  if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_free_buffers(args);
 #endif
   (void)warpgroup;
 }
