@@ -15,32 +15,49 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.stages = apq__config_int(config, "stages", 1);
   d.persist = apq__config_int(config, "persist", 0);
   d.min_blocks = apq__config_int(config, "min_blocks", 1);
+  d.cluster = apq__config_int(config, "cluster", 1);
   d.is_bytes = apq__config_is(config, "core", "u8");
   d.is_horner = apq__config_is(config, "schedule", "horner");
   d.is_stream = apq__config_is(config, "operand", "stream");
   d.is_keep = apq__config_is(config, "operand", "keep");
   d.is_shared = apq__config_is(config, "operand", "shared");
   d.is_pdl = apq__config_int(config, "pdl", 0);
+  d.is_once = apq__config_int(config, "once", 0);
+  d.is_even = apq__config_int(config, "even", 0);
+  d.unpacks_early = !apq__config_is(config, "unpack", "use");
+  d.unpacks_first = apq__config_is(config, "unpack", "wait");
   d.threads = 32 * d.warps_n * d.warps_k;
   d.rows = 16 * d.tiles * d.warps_n;
-  d.results = d.tile_m * d.rows;
+  d.own = d.rows / d.cluster;
+  d.results = d.tile_m * d.own;
   int columns = d.is_bytes ? 1 : d.q <= 2 ? d.q : d.q <= 4 ? 4 : 8;
   d.fragments = apq__ceil_div(d.tile_m * columns, 8);
   d.a_chunks = d.is_bytes ? 8 : 1;
   d.load_k = 512 * d.warps_k * d.depth;
-  d.fixed_smem = 16 * d.tile_m + 2 * 4 * d.warps_k * d.results;
+  int pitch = d.rows + (columns == 1 ? 4 : columns == 2 ? 8 : 0);
+  int sent = d.own / 16 * apq__ceil_div(d.tile_m, 8) * 128;
+  d.fixed_smem = d.cluster > 1 ? 16 + 16 * d.tile_m + 4 * d.cluster * d.warps_k * sent
+                               : 16 * d.tile_m + 2 * 4 * d.warps_k * d.tile_m * pitch;
   int activations = 4 * d.depth * d.fragments * d.a_chunks;
-  d.item_registers = 8 * d.depth * d.tiles * d.p + (d.is_stream ? activations : 0);
-  int planes = d.is_bytes || d.is_horner ? 1 : d.p;
-  int codes = d.is_bytes ? 8 * d.tiles * (d.p > 4 ? 8 : 4) : 0;
-  d.other_registers =
-      4 * d.tiles * d.fragments * planes + codes + (d.is_keep ? activations : 0) + 26;
+  int words = !d.is_bytes ? d.p : d.p > 4 ? 8 : d.p > 2 ? 4 : d.p;
+  d.item_registers = 8 * d.depth * d.tiles * words + (d.is_stream ? activations : 0);
+  int fields = 8 / words, scales = d.fragments <= 2 && fields <= 4 ? fields : 1;
+  int chains = d.tiles * d.fragments * scales < 4 ? 2 : 1;
+  int planes = d.is_bytes ? scales * chains : d.is_horner ? 1 : d.p;
+  d.other_registers = 4 * d.tiles * d.fragments * planes + (d.is_keep ? activations : 0) + 34;
   return d;
+}
+
+/* k that a block of the cluster has: whole slabs, one for each of its warps of k at least. */
+static int block_k(const apq__decode_knobs *d, const apq__problem *problem) {
+  int slabs = apq__ceil_div(problem->k, 512 * d->cluster);
+  int k = 512 * (slabs > d->warps_k ? slabs : d->warps_k);
+  return d->is_once && k < d->load_k ? d->load_k : k;
 }
 
 /* Loads of one block's tile. */
 static int count_steps(const apq__decode_knobs *d, const apq__problem *problem) {
-  return apq__ceil_div(apq__ceil_div(problem->k, 128) * 128, d->load_k);
+  return apq__ceil_div(block_k(d, problem), d->load_k);
 }
 
 apq_status apq__decode_limits(const apq__config *config, const apq__problem *problem,
@@ -48,17 +65,30 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
   enum { GRID_MAX = 65535 };
   apq__decode_knobs d = apq__decode_read(config);
   long long line = d.is_bytes ? 128 : 1024; /* k of 128 bytes of a column */
-  long long panel =
-      problem && d.is_shared ? 8ll * d.fragments * ((problem->k + line - 1) / line) * 128 : 0;
-  long long smem = d.fixed_smem + panel;
-  /* Unpacked codes take the place of their planes. */
+  long long panel = problem && d.is_shared
+                        ? 8ll * d.fragments * ((block_k(&d, problem) + line - 1) / line) * 128
+                        : 0;
+  long long smem = (d.fixed_smem + 127) / 128 * 128 + panel;
   int registers = d.stages * d.item_registers + d.other_registers;
   const apq__refusal rows[] = {
       {!d.is_bytes && target->cc < 80, "no b1 AND before sm_80: use core=u8"},
       {d.is_pdl && target->cc < 90, "no dependent launches before sm_90"},
       {d.is_bytes && d.is_horner, "schedule=horner is for core=b1"},
+      {d.is_once && (d.persist || d.stages > 1), "once=1 is for one load of one tile"},
+      {d.is_once && d.is_shared && d.depth > 4, "once=1 waits for no more than four slabs"},
+      {problem && d.is_once && block_k(&d, problem) > d.load_k,
+       "once=1 needs one load to hold all of k"},
+      {d.is_even && d.persist, "even=1 is for blocks of one tile"},
+      {!d.is_pdl && !apq__config_is(config, "release", "start"), "release is for pdl=1"},
+      {d.unpacks_early && !d.is_bytes, "unpack is for core=u8"},
+      {d.unpacks_first && !d.is_pdl, "unpack=wait is for pdl=1"},
+      {problem && d.is_bytes && problem->k > 1 << 17,
+       "more k than sums of unpacked bytes have room for"},
       {d.threads > 1024, "more than 1024 threads a block"},
-      {d.tiles > 2 * d.warps_k, "too few threads to finish the rows of a tile"},
+      {d.own > d.threads, "too few threads to finish the rows of a tile"},
+      {d.cluster > 1 && target->cc < 90, "no clusters of blocks before sm_90"},
+      {d.cluster > 1 && d.persist, "blocks of a cluster do one tile"},
+      {d.cluster > 1 && d.rows % (16 * d.cluster), "less than 16 rows for each block of a cluster"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
       {d.min_blocks * (smem + 1024) > target->smem_per_sm,
        "min_blocks do not fit the shared memory of an SM"},
@@ -67,7 +97,7 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {registers > 255, "too many registers a thread"},
       {(long long)registers * d.threads * d.min_blocks > target->regs_per_sm,
        "too many registers for an SM"},
-      {problem && d.is_keep && problem->k > d.load_k,
+      {problem && d.is_keep && block_k(&d, problem) > d.load_k,
        "operand=keep needs one load to hold all of k"},
       {problem && apq__ceil_div(problem->m, d.tile_m) > GRID_MAX, "more tiles than a grid has"},
   };
@@ -79,10 +109,14 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
                         .tile_m = d.tile_m,
                         .tile_n = d.rows,
                         .tile_k = d.load_k,
+                        .cluster = (unsigned)d.cluster,
                         .dependent = d.is_pdl};
   if (!problem) return APQ_OK;
   int tiles = apq__ceil_div(problem->n, d.rows), most = d.persist * target->sm_count;
-  shape->grid[0] = (unsigned)(d.persist && most < tiles ? most : tiles);
+  int blocks = (d.persist && most < tiles ? most : tiles) * d.cluster;
+  int everywhere = apq__ceil_div(target->sm_count, d.cluster) * d.cluster;
+  if (d.is_even && blocks < everywhere) blocks = everywhere;
+  shape->grid[0] = (unsigned)blocks;
   shape->grid[1] = (unsigned)apq__ceil_div(problem->m, d.tile_m);
   shape->grid[2] = 1;
   return APQ_OK;

@@ -12,11 +12,13 @@ local function fragments(config, problem)
   return ceil_div(config.tile_m * columns, 8)
 end
 
--- Slabs of 512 k, and how many loads of a block it takes to get through them.
-local function slabs(problem) return ceil_div(problem.k, 512) end
-local function steps(config, problem) return ceil_div(slabs(problem), config.warps_k * config.depth) end
+-- Slabs of 512 k that a block has, and how many loads it takes to get through them.
+local function slabs(config, problem) return ceil_div(problem.k, 512 * config.cluster) end
+local function slots(config) return config.warps_k * config.depth end
+local function steps(config, problem) return ceil_div(slabs(config, problem), slots(config)) end
 
-local function tiles(config, problem) return ceil_div(problem.n, 16 * config.tiles * config.warps_n) end
+local function rows(config) return 16 * config.tiles * config.warps_n end
+local function blocks(config, problem) return ceil_div(problem.n, rows(config)) * config.cluster end
 
 return space {
   name = "decode",
@@ -25,17 +27,22 @@ return space {
 
   knobs = {
     core = { "b1", "u8" },
-    tile_m = { 1, 2, 4, 8, 16, 32 },
+    tile_m = { 1, 2, 4, 8, 16, 32, 64 },
     operand = { "stream", "keep", "shared" },
     schedule = { "side", "horner" },
+    pdl = { 0, 1 },
+    unpack = { "use", "fill", "wait" },
+    cluster = { 1, 2 },
     warps_k = { 2, 4, 8, 16 },
     warps_n = { 1, 2, 4 },
     tiles = { 1, 2 },
-    depth = { 1, 2, 3 },
+    depth = { 1, 2, 3, 4 },
     stages = { 1, 2 },
     persist = { 0, 1, 2, 4 },
+    once = { 0, 1 },
+    even = { 0, 1 },
     min_blocks = { 1, 2, 3, 4, 6 },
-    pdl = { 0, 1 },
+    release = { "start", "issue" },
   },
 
   constraints = {
@@ -43,13 +50,23 @@ return space {
       if config.core == "u8" then return device.u8 end
       return device.b1_and
     end },
+    { "dependent launches and clusters where the device has them", function(config, problem, device)
+      return config.pdl == 0 and config.cluster == 1 or tonumber(device.cc) >= 90
+    end },
     { "the fewest tokens that cover the problem's", function(config, problem)
       return config.tile_m >= problem.m and (config.tile_m == 1 or config.tile_m < 2 * problem.m)
     end },
     -- Bytes are read across, eight rows of a fragment by eight chunks: only their copies can go along.
     { "bytes wait in shared memory", function(config) return config.core == "b1" or config.operand == "shared" end },
     { "bytes for many planes or tokens", function(config, problem, device)
-      return config.core == "b1" or not device.b1_and or config.tile_m >= 4
+      return config.core == "b1" or not device.b1_and or config.tile_m >= 2
+    end },
+    { "bits for few pairs of planes", function(config, problem, device)
+      return config.core == "u8" or not device.u8 or config.tile_m <= 2 or problem.p * problem.q <= 8
+    end },
+    { "the first weights unpacked early", function(config)
+      if config.core == "b1" then return config.unpack == "use" end
+      return config.unpack == (config.pdl == 1 and "wait" or "fill")
     end },
     { "few fragments in registers, many in shared memory", function(config, problem)
       if config.core == "u8" then return true end
@@ -61,19 +78,31 @@ return space {
       if config.core == "u8" or problem.p == 1 then return config.schedule == "side" end
       return (config.schedule == "side") == (problem.p * fragments(config, problem) <= 16)
     end },
+    { "clusters for many tokens", function(config)
+      return config.cluster == 1 or (config.operand == "shared" and config.tile_m >= 16 and config.persist == 0)
+    end },
     { "four to sixteen warps", function(config)
       local warps = config.warps_k * config.warps_n
       return warps >= 4 and warps <= 16
     end },
+    { "16 rows for each block of a cluster", function(config) return rows(config) >= 16 * config.cluster end },
     { "loads no longer than k", function(config, problem)
-      local slots = config.warps_k * config.depth
-      return steps(config, problem) * slots <= slabs(problem) * 1.25 or slots <= 2
+      return steps(config, problem) * slots(config) <= slabs(config, problem) * 1.25 or slots(config) <= 2
+    end },
+    { "no loop where one load is all", function(config, problem)
+      if steps(config, problem) > 1 or config.persist > 0 or config.stages > 1 then return config.once == 0 end
+      return config.once == 1 or config.operand == "stream"
     end },
     { "stages that there are loads for", function(config, problem)
       return config.stages == 1 or config.persist > 0 or config.stages <= steps(config, problem)
     end },
     { "blocks that go on have somewhere to go", function(config, problem, device)
-      return config.persist == 0 or tiles(config, problem) > config.persist * device.sm_count
+      return config.persist == 0 or blocks(config, problem) > config.persist * device.sm_count
+    end },
+    { "idle blocks beside nearly as many others", function(config, problem, device)
+      if config.even == 0 then return true end
+      local count = blocks(config, problem)
+      return config.pdl == 1 and config.persist == 0 and count < device.sm_count and count > 0.75 * device.sm_count
     end },
     { "activations kept by blocks that go on", function(config, problem)
       return config.operand ~= "keep" or (config.persist > 0 and steps(config, problem) == 1)
@@ -85,8 +114,8 @@ return space {
       local warps = config.warps_k * config.warps_n * config.min_blocks
       return config.min_blocks == 1 or (warps > 8 and warps <= 32)
     end },
-    { "dependent launches where the device has them", function(config, problem, device)
-      return config.pdl == 0 or tonumber(device.cc) >= 90
+    { "the next kernel held back for few bits", function(config, problem)
+      return config.release == "start" or config.pdl == 1 and problem.p <= 2
     end },
   },
 }

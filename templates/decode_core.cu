@@ -16,15 +16,29 @@
 /* Fragments of eight columns. */
 #define YT ((TILE_M * TOKEN_COLUMNS + 7) / 8)
 
-/* 16-byte chunks of activations that a lane needs for a slab of a fragment. */
+/* 16-byte chunks of activations that a lane needs for a slab of a fragment, and words that the
+ * planes of 32 weights become. */
 #if CORE == CORE_U8
 #define A_CHUNKS 8
+#define WORDS    (P > 4 ? 8 : P > 2 ? 4 : P)
 #else
 #define A_CHUNKS 1
+#define WORDS    P
 #endif
 
-/* Accumulators: of each weight plane, or one for all of them. */
-#if CORE == CORE_B1 && SCHEDULE == SCHEDULE_SIDE
+#if CORE == CORE_U8
+/* Codes in a byte of such a word.  Where there are few fragments of activations, each of them has
+ * accumulators of its own, and where even so there are few, both halves of a chunk. */
+#define FIELDS (8 / WORDS)
+#define SCALES (YT <= 2 && FIELDS <= 4 ? FIELDS : 1)
+#define CHAINS (TILES * YT * SCALES < 4 ? 2 : 1)
+#endif
+
+/* Accumulators: of each weight plane, or one for all of them; with core=u8 as apq_multiply_bytes
+ * says. */
+#if CORE == CORE_U8
+#define PLANES (SCALES * CHAINS)
+#elif SCHEDULE == SCHEDULE_SIDE
 #define PLANES P
 #else
 #define PLANES 1
@@ -32,7 +46,7 @@
 
 /* The weights of DEPTH slabs: [slab][16 rows][row g, g + 8][plane]. */
 typedef struct apq_weights {
-  apq_u32x4 chunk[DEPTH][TILES][2][P];
+  apq_u32x4 chunk[DEPTH][TILES][2][WORDS];
 } apq_weights;
 
 /* The activations that go with them. */
@@ -61,6 +75,13 @@ APQ_FUNCTION void apq_clear(apq_sums *sums) {
 /* Word i of four. */
 APQ_FUNCTION apq_u32 apq_word(const apq_u32x4 *v, int i) {
   return i == 0 ? v->x : i == 1 ? v->y : i == 2 ? v->z : v->w;
+}
+
+APQ_FUNCTION void apq_set_word(apq_u32x4 *v, int i, apq_u32 word) {
+  if (i == 0) v->x = word;
+  if (i == 1) v->y = word;
+  if (i == 2) v->z = word;
+  if (i == 3) v->w = word;
 }
 
 #if CORE == CORE_B1
@@ -129,60 +150,63 @@ APQ_FUNCTION void apq_compute(apq_weights *w, int d, int first, const apq_u32x4 
 
 #else
 
-/* A lane's 16 bytes of each plane are four words of 32 k.  As in imma.cu, transposing the bits of
- * word i of all planes gives words of u8 codes: k = 32 i + 8 j + s in byte j of word s.  Words s
- * and s + 4 make one mma step; activations, stored in that order, have word i of step s in word i
- * of chunks s and s + 4. */
-#define HALF_WORDS (P > 4 ? 8 : 4)
-typedef struct apq_codes {
-  apq_u32 word[TILES][2][4][HALF_WORDS];
-} apq_codes;
-
-/* The first two exchanges, which make words of four-bit codes. */
-APQ_FUNCTION void apq_unpack(const apq_weights *w, int d, apq_codes *codes) {
+/* A lane's 16 bytes of each plane are four words of 32 k.  Transposing the bits of word i of all
+ * planes, as unpack.cu says, as far as there are planes, gives WORDS words: code k = 32 i + 8 j + s
+ * is field s / WORDS, of WORDS bits, of byte j of word s % WORDS.  In place of the planes. */
+APQ_FUNCTION void apq_transpose(apq_weights *w) {
   APQ_UNROLL
-  for (int ti = 0; ti < TILES; ti++) {
+  for (int c = 0; c < DEPTH * TILES * 2; c++) {
+    apq_u32x4 *plane = w->chunk[c / (TILES * 2)][c / 2 % TILES][c % 2];
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) {
-      apq_u32 *word = codes->word[ti][i / 4][i % 4];
+    for (int i = 0; i < 4; i++) {
+      apq_u32 word[8];
       /* Absent planes are zeros; the compiler removes what is done with them. */
       APQ_UNROLL
-      for (int plane = 0; plane < HALF_WORDS; plane++)
-        word[plane] =
-            plane < P ? apq_word(&w->chunk[d][ti][i / 4][plane < P ? plane : 0], i % 4) : 0;
+      for (int p = 0; p < 8; p++) word[p] = p < P ? apq_word(&plane[p < P ? p : 0], i) : 0;
       APQ_UNROLL
-      for (int half = 0; half < HALF_WORDS; half += 4) {
-        apq_exchange(&word[half], &word[half + 1], 1, 0x55555555u);
-        apq_exchange(&word[half + 2], &word[half + 3], 1, 0x55555555u);
-        apq_exchange(&word[half], &word[half + 2], 2, 0x33333333u);
-        apq_exchange(&word[half + 1], &word[half + 3], 2, 0x33333333u);
-      }
+      for (int p = 0; p < WORDS / 2; p++)
+        apq_exchange(&word[2 * p], &word[2 * p + 1], 1, 0x55555555u);
+      APQ_UNROLL
+      for (int p = 0; p < WORDS / 4 * 2; p++)
+        apq_exchange(&word[p / 2 * 4 + p % 2], &word[p / 2 * 4 + p % 2 + 2], 2, 0x33333333u);
+      APQ_UNROLL
+      for (int p = 0; p < WORDS / 8 * 4; p++) apq_exchange(&word[p], &word[p + 4], 4, 0x0f0f0f0fu);
+      APQ_UNROLL
+      for (int p = 0; p < WORDS; p++) apq_set_word(&plane[p], i, word[p]);
     }
   }
 }
 
-/* The third exchange: the u8 codes of word i of mma step s. */
-APQ_FUNCTION void apq_step_codes(const apq_codes *codes, int ti, int i, int s, apq_u32 x[4]) {
-  APQ_UNROLL
-  for (int half = 0; half < 2; half++) {
-    apq_u32 low = codes->word[ti][half][i][s];
-    apq_u32 high = P > 4 ? codes->word[ti][half][i][HALF_WORDS - 4 + s] : 0;
-    apq_exchange(&low, &high, 4, 0x0f0f0f0fu);
-    x[half] = low;
-    x[2 + half] = high;
-  }
+/* Codes k = 32 i + 8 j + s of a row, of `chunk`, as bytes j of a word; with SCALES times 2 to the
+ * power of SCALE_BITS(s), which the sums are rid of in the end. */
+#define SCALE_BITS(s) ((s) / WORDS * WORDS)
+APQ_FUNCTION apq_u32 apq_codes(const apq_u32x4 chunk[WORDS], int i, int s) {
+  apq_u32 word = apq_word(&chunk[s % WORDS], i), mask = ((1u << WORDS) - 1) * 0x01010101u;
+#if FIELDS == 1
+  (void)mask;
+  return word;
+#elif SCALES > 1
+  return word & mask << SCALE_BITS(s);
+#else
+  return word >> SCALE_BITS(s) & mask;
+#endif
 }
 
-/* Step s of a slab times chunks s and s + 4 of a fragment of activations. */
-APQ_FUNCTION void apq_compute_step(const apq_codes *codes, int s, int yi, const apq_u32x4 *low,
-                                   const apq_u32x4 *high, apq_sums *sums) {
+/* Codes s of all weights of a slab times chunk s of all fragments of activations. */
+APQ_FUNCTION void apq_multiply_bytes(const apq_weights *w, int d, int s, const apq_u32x4 y[YT],
+                                     apq_sums *sums) {
   APQ_UNROLL
-  for (int ti = 0; ti < TILES; ti++) {
+  for (int half = 0; half < 2; half++) {
     APQ_UNROLL
-    for (int i = 0; i < 4; i++) {
-      apq_u32 x[4], y[2] = {apq_word(low, i), apq_word(high, i)};
-      apq_step_codes(codes, ti, i, s, x);
-      apq_mma_u8(sums->at[ti][yi][0], x, y);
+    for (int ti = 0; ti < TILES; ti++) {
+      apq_u32 a[4];
+      APQ_UNROLL
+      for (int i = 0; i < 4; i++) a[i] = apq_codes(w->chunk[d][ti][i % 2], 2 * half + i / 2, s);
+      APQ_UNROLL
+      for (int yi = 0; yi < YT; yi++) {
+        apq_u32 b[2] = {apq_word(&y[yi], 2 * half), apq_word(&y[yi], 2 * half + 1)};
+        apq_mma_u8(sums->at[ti][yi][s / WORDS % SCALES * CHAINS + half % CHAINS], a, b);
+      }
     }
   }
 }
@@ -198,11 +222,17 @@ APQ_FUNCTION void apq_compute_step(const apq_codes *codes, int s, int yi, const 
  */
 #define LANE_HALVES (TOKEN_COLUMNS > 2 ? 1 : 2)
 
-/* The sum of an accumulator over the weight planes. */
+/* The sum of an accumulator over the weight planes, or the fields of bytes. */
 APQ_FUNCTION apq_u32 apq_sum(const apq_sums *sums, int ti, int yi, int e) {
   apq_u32 sum = 0;
   APQ_UNROLL
-  for (int i = 0; i < PLANES; i++) sum += (apq_u32)sums->at[ti][yi][i][e] << i;
+  for (int i = 0; i < PLANES; i++) {
+#if CORE == CORE_U8
+    sum += (apq_u32)sums->at[ti][yi][i][e] >> i / CHAINS * WORDS;
+#else
+    sum += (apq_u32)sums->at[ti][yi][i][e] << i;
+#endif
+  }
   return sum;
 }
 
@@ -234,3 +264,67 @@ APQ_FUNCTION void apq_fold(const apq_sums *sums, int ti, int yi, int quad,
 #endif
 #endif
 }
+
+#if CLUSTER > 1
+
+/* ---- sums on their way to another block: 16-byte chunks, one of each lane for SENT_TOKENS tokens
+ * of 16 rows.  SENT_QUAD says which lane of a quad has an output, SENT_WORD which word of its chunk
+ * that is. ---- */
+
+#if TOKEN_COLUMNS == 1
+#define SENT_TOKENS       8
+#define SENT_QUAD(row, m) ((m) % 8 / 2)
+#define SENT_WORD(row, m) ((row) % 16 / 8 * 2 + (m) % 2)
+#elif TOKEN_COLUMNS == 2
+#define SENT_TOKENS       8
+#define SENT_QUAD(row, m) ((m) % 4)
+#define SENT_WORD(row, m) ((m) % 8 / 4 * 2 + (row) % 16 / 8)
+#elif TOKEN_COLUMNS == 4
+#define SENT_TOKENS       8
+#define SENT_QUAD(row, m) ((m) % 2 * 2 + (row) % 16 / 8)
+#define SENT_WORD(row, m) ((m) % 8 / 2)
+#else
+#define SENT_TOKENS       8
+#define SENT_QUAD(row, m) ((m) % 8 / 4 * 2 + (row) % 16 / 8)
+#define SENT_WORD(row, m) ((m) % 4)
+#endif
+
+#define SENT_PARTS ((TILE_M + SENT_TOKENS - 1) / SENT_TOKENS)
+#define SENT_WORDS (OWN / 16 * SENT_PARTS * 128) /* of a warp, into one block */
+
+/* The chunk of lane 4g+t: an order in which eight lanes that write, and those that read one word of
+ * eight rows, meet no bank conflict. */
+#define SENT_PLACE(group, quad) ((quad)*8 + ((group) ^ 2 * (quad)))
+
+/* Value `word` of fragment yi; nothing past the last fragment. */
+APQ_FUNCTION apq_u32 apq_fold_one(const apq_sums *sums, int ti, int yi, int quad, int half,
+                                  int token) {
+  apq_u32 result[LANE_HALVES][LANE_TOKENS];
+  if (yi >= YT) return 0;
+  apq_fold(sums, ti, yi, quad, result);
+  return result[half][token];
+}
+
+/* Chunk j of this lane. */
+APQ_FUNCTION apq_u32x4 apq_fold_part(const apq_sums *sums, int ti, int j, int quad) {
+  apq_u32 v[4];
+  APQ_UNROLL
+  for (int i = 0; i < 4; i++) {
+#if TOKEN_COLUMNS == 1
+    v[i] = apq_fold_one(sums, ti, j, quad, i / 2, i % 2);
+#elif TOKEN_COLUMNS == 2
+    v[i] = apq_fold_one(sums, ti, 2 * j + i / 2, quad, i % 2, 0);
+#elif TOKEN_COLUMNS == 4
+    v[i] = apq_fold_one(sums, ti, 4 * j + i, quad, 0, 0);
+#else
+    /* Two lanes have the same sum: each sends that of other tokens. */
+    apq_u32 low = apq_fold_one(sums, ti, 8 * j + i, quad, 0, 0);
+    apq_u32 high = apq_fold_one(sums, ti, 8 * j + 4 + i, quad, 0, 0);
+    v[i] = quad < 2 ? low : high;
+#endif
+  }
+  apq_u32x4 chunk = {v[0], v[1], v[2], v[3]};
+  return chunk;
+}
+
+#endif

@@ -261,6 +261,20 @@ APQ_WORD void apq_mbarrier_arrive_at(int at, int rank) {
                "r"(rank)
                : "memory");
 }
+/* Stores 16 bytes into block `rank` of the cluster, at the same place as here; its mbarrier at
+ * `mbarrier` counts them (PTX st.async).  No thread fences: the wait for that phase orders them. */
+APQ_WORD void apq_send128(int at, int rank, apq_u32x4 v, int mbarrier) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 to, counter;\n"
+      "mapa.shared::cluster.u32 to, %0, %2;\n"
+      "mapa.shared::cluster.u32 counter, %1, %2;\n"
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [to], {%3,%4,%5,%6}, "
+      "[counter];\n"
+      "}" ::"r"(apq_shared_address(at)),
+      "r"(apq_shared_address(mbarrier)), "r"(rank), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+      : "memory");
+}
 /* Arrives, and makes the phase wait for `bytes` more. */
 APQ_WORD void apq_mbarrier_expect(int at, int bytes) {
   asm volatile(
@@ -346,6 +360,11 @@ APQ_WORD int apq_cluster_rank(void) {
 }
 APQ_WORD void apq_cluster_sync(void) {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                   : "memory");
+}
+/* The same, ordering nothing but the mbarriers that were published before it. */
+APQ_WORD void apq_cluster_meet(void) {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::
                    : "memory");
 }
 /* Of `threads` threads of the block, whole warps; barrier 0 is apq_syncthreads. */

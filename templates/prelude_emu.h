@@ -17,7 +17,7 @@ typedef struct __attribute__((aligned(16))) apq_u32x4 {
 } apq_u32x4;
 
 /* Changes with the table below: an object built for another one is refused. */
-#define APQ_EMU_VERSION 4
+#define APQ_EMU_VERSION 5
 
 /* Which matrix instruction. */
 enum { APQ_EMU_B1_AND, APQ_EMU_B1_XOR, APQ_EMU_U8 };
@@ -59,6 +59,7 @@ struct apq_emu {
   void (*mbarrier_publish)(apq_emu *, int line);
   void (*mbarrier_arrive)(apq_emu *, int line, int at);
   void (*mbarrier_arrive_at)(apq_emu *, int line, int at, int rank);
+  void (*send128)(apq_emu *, int line, int at, int rank, apq_u32x4, int mbarrier);
   void (*mbarrier_expect)(apq_emu *, int line, int at, int bytes);
   void (*mbarrier_wait)(apq_emu *, int line, int at, int parity);
   void (*tma_prefetch)(apq_emu *, int line, const void *map);
@@ -200,6 +201,7 @@ APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) {
 #define apq_mbarrier_publish()          APQ_EMU_CALL0(mbarrier_publish)
 #define apq_mbarrier_arrive(...)        APQ_EMU_CALL(mbarrier_arrive, __VA_ARGS__)
 #define apq_mbarrier_arrive_at(...)     APQ_EMU_CALL(mbarrier_arrive_at, __VA_ARGS__)
+#define apq_send128(...)                APQ_EMU_CALL(send128, __VA_ARGS__)
 #define apq_mbarrier_expect(...)        APQ_EMU_CALL(mbarrier_expect, __VA_ARGS__)
 #define apq_mbarrier_wait(...)          APQ_EMU_CALL(mbarrier_wait, __VA_ARGS__)
 #define apq_tma_prefetch(...)           APQ_EMU_CALL(tma_prefetch, __VA_ARGS__)
@@ -214,6 +216,7 @@ APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) {
 #define apq_bulk_wait(pending)          APQ_EMU_CALL(bulk_wait, pending, 0)
 #define apq_cluster_rank()              (apq_emu_self->rank)
 #define apq_cluster_sync()              APQ_EMU_CALL0(sync_cluster)
+#define apq_cluster_meet()              APQ_EMU_CALL0(sync_cluster)
 #define apq_named_barrier(...)          APQ_EMU_CALL(named_barrier, __VA_ARGS__)
 #define apq_grid_wait()                 APQ_EMU_CALL0(grid_wait)
 #define apq_grid_release()              APQ_EMU_CALL0(grid_release)

@@ -57,10 +57,12 @@ static void sweep_set(apq__config *config, const char *name, int value) {
 
 /* Shapes of decode kernels. */
 static const struct {
-  int tile_m, tiles, warps_n, warps_k, depth, stages, persist;
+  int tile_m, tiles, warps_n, warps_k, depth, stages, persist, cluster;
 } sweep_decodes[] = {
-    {1, 1, 1, 8, 1, 1, 0}, {2, 1, 2, 2, 1, 2, 1}, {4, 2, 1, 2, 1, 1, 2},  {8, 1, 1, 4, 1, 1, 1},
-    {1, 2, 1, 1, 2, 2, 1}, {1, 1, 2, 4, 2, 1, 0}, {16, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 2, 1, 1, 1},
+    {1, 1, 1, 8, 1, 1, 0, 1},  {2, 1, 2, 2, 1, 2, 1, 1}, {4, 2, 1, 2, 1, 1, 2, 1},
+    {8, 2, 2, 1, 1, 1, 0, 2},  {8, 1, 1, 4, 1, 1, 1, 1}, {1, 2, 1, 1, 2, 2, 1, 1},
+    {16, 1, 4, 2, 1, 1, 0, 4}, {1, 1, 2, 4, 2, 1, 0, 1}, {16, 1, 1, 1, 1, 1, 1, 1},
+    {2, 2, 4, 1, 1, 2, 0, 8},  {1, 1, 1, 2, 1, 1, 1, 1},
 };
 enum { SWEEP_DECODES = sizeof sweep_decodes / sizeof sweep_decodes[0] };
 
@@ -69,6 +71,8 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
   static const char *const operands[] = {"stream", "shared", "keep"};
   static const char *const outs[] = {"f16", "i32", "bf16", "f32"};
   int i = (p - 1) * 8 + q - 1 + turn * 11, is_b1 = strcmp(kind->knobs, "core=b1") == 0;
+  static const char *const unpacks[] = {"use", "fill", "wait"};
+  int pdl = target->cc >= 90 && i / 5 % 2;
   for (int try = 0; try < SWEEP_DECODES; try++) {
     int d = (i / 3 + try) % SWEEP_DECODES;
     apq__config config;
@@ -76,11 +80,16 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
     char text[APQ__KEY_MAX];
     snprintf(text, sizeof text,
              "family=decode,%s,p=%d,q=%d,tile_m=%d,tiles=%d,warps_n=%d,warps_k=%d,depth=%d,"
-             "stages=%d,persist=%d,operand=%s,out=%s,schedule=%s,pdl=%d",
+             "stages=%d,persist=%d,cluster=%d,operand=%s,out=%s,schedule=%s,pdl=%d,unpack=%s,even=%"
+             "d,release=%s",
              kind->knobs, p, q, sweep_decodes[d].tile_m, sweep_decodes[d].tiles,
              sweep_decodes[d].warps_n, sweep_decodes[d].warps_k, sweep_decodes[d].depth,
-             sweep_decodes[d].stages, sweep_decodes[d].persist, operands[i % 3], outs[i / 2 % 4],
-             is_b1 && i / 4 % 2 ? "horner" : "side", target->cc >= 90 && i / 5 % 2);
+             sweep_decodes[d].stages, sweep_decodes[d].persist, sweep_decodes[d].cluster,
+             operands[i % 3], outs[i / 2 % 4], is_b1 && i / 4 % 2 ? "horner" : "side", pdl,
+             unpacks[is_b1 ? 0 : i % (pdl ? 3 : 2)], sweep_decodes[d].persist == 0 && i / 3 % 2,
+             pdl && i % 3 == 1 ? "fill"
+             : pdl && i % 2    ? "issue"
+                               : "start");
     if (apq__config_parse(text, &config, NULL) || apq__config_complete(&config, NULL) ||
         apq__config_limits(&config, NULL, target, &shape, NULL))
       continue;

@@ -6,8 +6,9 @@
 #include "host.h"
 #include "status.h"
 
-/* Bulk copies from global to shared memory: plain ones and boxes of tensors.  A copy is checked
- * when it is issued and moves its data at some later time. */
+/* Bulk copies from global to shared memory, plain ones and boxes of tensors, and chunks
+ * that threads send to other blocks of the cluster.  A copy is checked when it is issued and moves
+ * its data at some later time. */
 
 enum {
   ROW_CHUNK = 16,
@@ -29,7 +30,9 @@ typedef struct apq__emu_flight {
   uint32_t op;
   int at, size;
   apq__emu_mbarrier *barrier;
-  const void *from;    /* of a plain copy */
+  const void *from; /* of a plain copy */
+  int is_sent;      /* 1: `sent` itself is what arrives */
+  apq_u32x4 sent;
   apq__tensor_box box; /* of a tensor's, and where it begins */
   int x, y, z;
 } apq__emu_flight;
@@ -182,6 +185,15 @@ static void bulk_load(apq_emu *words, int line, int at, const void *from, int by
   send(emu, line, emu->block, mbarrier, &(apq__emu_flight){.at = at, .size = bytes, .from = from});
 }
 
+static void send128(apq_emu *words, int line, int at, int rank, apq_u32x4 v, int mbarrier) {
+  apq__emu *emu = apq__emu_of(words);
+  if (rank < 0 || rank >= emu->cluster)
+    apq__emu_fault(emu, line, "send to block %d of a cluster of %d", rank, emu->cluster);
+  if (at % 16) apq__emu_fault(emu, line, "send of 16 bytes to offset %d: misaligned", at);
+  send(emu, line, emu->blocks[rank], mbarrier,
+       &(apq__emu_flight){.at = at, .size = sizeof v, .is_sent = 1, .sent = v});
+}
+
 static void tma_prefetch(apq_emu *words, int line, const void *map) {
   apq__emu_read_map(apq__emu_of(words), line, map);
 }
@@ -225,7 +237,9 @@ int apq__emu_land(apq__emu *emu) {
   emu->flights[i] = emu->flights[--emu->flight_count];
   apq__emu_op *op = apq__emu_op_of(emu, flight.op);
   uint8_t *shared = emu->blocks[op->rank]->shared;
-  if (flight.from)
+  if (flight.is_sent)
+    memcpy(shared + flight.at, &flight.sent, sizeof flight.sent);
+  else if (flight.from)
     memcpy(shared + flight.at, flight.from, (size_t)flight.size);
   else
     write_box(&flight, shared);
@@ -246,4 +260,5 @@ void apq__emu_bulk_words(apq_emu *words) {
   words->tma_load = tma_load;
   words->tma_load_multicast = tma_load_multicast;
   words->bulk_load = bulk_load;
+  words->send128 = send128;
 }

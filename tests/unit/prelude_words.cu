@@ -35,8 +35,7 @@ APQ_FUNCTION apq_u32 words_global(const words_args *args) {
   const apq_u8 *from = (const apq_u8 *)args->from + 16 * apq_block_x();
   apq_u32x4 chunk = apq_ldg128(from);
   apq_u32 sum = chunk.x ^ apq_ldg32(from + 4) ^ apq_ldg16(from + 2) ^ apq_ldg16_volatile(from + 6) ^
-                apq_ldg128_volatile(from + 16).y ^
-                apq_ldg8(from + 1);
+                apq_ldg128_volatile(from + 16).y ^ apq_ldg8(from + 1);
   sum ^= apq_float_bits(apq_ldg_f32((const float *)from));
   apq_prefetch_l2(from + 128);
   apq_u8 *to = (apq_u8 *)args->to + 16 * apq_block_y();
@@ -90,10 +89,13 @@ APQ_FUNCTION apq_u32 words_bulk(const words_args *args) {
   }
   apq_syncthreads();
   if (apq_thread() == 0) {
-    apq_mbarrier_expect(0, 3 * 64);
+    apq_mbarrier_expect(0, 3 * 64 + 16);
     apq_tma_load(1024, &args->map, 0, 0, 1, 2);
     apq_tma_load_multicast(2048, &args->map, 0, 0, 1, 2, 3);
     apq_bulk_load(3072, args->from, 64, 0);
+    apq_u32x4 sent = {1, 2, 3, 4};
+    apq_cluster_meet();
+    apq_send128(4096, apq_cluster_rank() ^ 1, sent, 0);
     apq_mbarrier_arrive(0);
     apq_mbarrier_arrive_at(0, apq_cluster_rank() ^ 1);
   }

@@ -534,6 +534,31 @@ static const fault_case cases[] = {
      "  if (t == 0) apq_mbarrier_arrive_at(RAW, apq_cluster_rank() ^ 1);\n"
      "  apq_cluster_sync();\n",
      "no mbarrier was initialized at offset 16400 of the other block|with no barrier between"},
+    {"a chunk sent outside the cluster", 2, 2, 32,
+     "  apq_u32x4 v = {1, 2, 3, 4};\n"
+     "  if (t == 0) {\n"
+     "    apq_mbarrier_expect(FULL, 16);\n"
+     "    apq_send128(0, (apq_cluster_rank() ^ 1) + 2 * BAD, v, FULL);\n"
+     "  }\n"
+     "  apq_mbarrier_wait(FULL, 0);\n",
+     "of a cluster of 2"},
+    {"a sent chunk that is not waited for", 2, 2, 32,
+     "  apq_u32x4 v = {1, 2, 3, 4};\n"
+     "  if (t == 0) {\n"
+     "    apq_mbarrier_expect(FULL, 16);\n"
+     "    apq_send128(0, apq_cluster_rank() ^ 1, v, FULL);\n"
+     "  }\n"
+     "  if (BAD) apq_stg32(out, apq_lds32(0));\n"
+     "  apq_mbarrier_wait(FULL, 0);\n"
+     "  apq_stg32(out, apq_lds32(0));\n",
+     "a bulk copy issued by thread 0|never written"},
+    {"chunks sent to one place", 2, 2, 32,
+     "  apq_u32x4 v = {1, 2, 3, 4};\n"
+     "  if (t == 0) apq_mbarrier_expect(FULL, 512);\n"
+     "  apq_syncwarp();\n"
+     "  apq_send128(16 * t / (1 + BAD) / 16 * 16, apq_cluster_rank() ^ 1, v, FULL);\n"
+     "  apq_mbarrier_wait(FULL, 0);\n",
+     "a bulk copy issued by thread"},
     {"a multicast over what the other block reads", 2, 2, 64,
      "  int rank = apq_cluster_rank();\n"
      "  for (int i = 0; i < 2; i++) {\n"

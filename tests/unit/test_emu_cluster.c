@@ -124,6 +124,52 @@ static void waiting_for_copies_is_enough(void **state) {
   apq__object_free(&object);
 }
 
+/* Each block of four sends its rank and the thread's number to every block, which adds them up and
+ * exits. */
+static void blocks_send_each_other_chunks(void **state) {
+  (void)state;
+  static const char exchange[] =
+      "APQ_KERNEL(test, test_bulk_args, 32, 1) {\n"
+      "  int t = apq_thread(), rank = apq_cluster_rank();\n"
+      "  apq_u32 sum = 0;\n"
+      "  if (t == 0) {\n"
+      "    apq_mbarrier_init(2048, 1);\n"
+      "    apq_mbarrier_publish();\n"
+      "    apq_mbarrier_expect(2048, 4 * 512);\n"
+      "  }\n"
+      "  apq_cluster_meet();\n"
+      "  for (int i = 0; i < 4; i++) {\n"
+      "    apq_u32x4 v = {1, (apq_u32)rank, (apq_u32)t, (apq_u32)i};\n"
+      "    apq_send128(rank * 512 + 16 * t, i, v, 2048);\n"
+      "  }\n"
+      "  apq_mbarrier_wait(2048, 0);\n"
+      "  for (int i = 0; i < 4; i++) {\n"
+      "    apq_u32x4 v = apq_lds128(i * 512 + 16 * (t ^ 1));\n"
+      "    sum += v.x + 10 * v.y + 100 * v.z + 10000 * v.w;\n"
+      "  }\n"
+      "  apq_stg32((apq_u32 *)args.plain.p[0] + 32 * apq_block_x() + t, sum);\n"
+      "}\n";
+  uint32_t out[8][32];
+  apq__object object;
+  test_compile("sm_90a", exchange, &object);
+  for (unsigned seed = 1; seed <= SEEDS; seed++) {
+    test_kernel test;
+    apq_error error = APQ_ERROR_INIT;
+    test_bulk_args args;
+    memset(&args, 0, sizeof args);
+    test_open(&test, "sm_90a", seed, &object);
+    test_use(&test, "test", 2056);
+    args.plain.p[0] = test_alloc(&test, sizeof out);
+    check_ok(test_launch_bulk(&test, 8, 4, 32, 2056, &args, &error), &error);
+    test_download(&test, out, args.plain.p[0], sizeof out);
+    for (unsigned block = 0; block < 8; block++)
+      for (unsigned t = 0; t < 32; t++)
+        assert_int_equal(out[block][t], 4 + 10 * 6 + 4 * 100 * (t ^ 1) + 4 * 10000 * (block % 4));
+    test_close(&test);
+  }
+  apq__object_free(&object);
+}
+
 static void impossible_clusters_are_refused(void **state) {
   (void)state;
   static const char empty[] = "APQ_KERNEL(test, test_args, 32, 1) {}\n";
@@ -168,6 +214,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(blocks_of_a_cluster_share_copies),
       cmocka_unit_test(waiting_for_copies_is_enough),
+      cmocka_unit_test(blocks_send_each_other_chunks),
       cmocka_unit_test(impossible_clusters_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,9 +91,14 @@ static void limits_give_reasons(void **state) {
       {"sm_75", "family=decode", "core=u8"},
       {"sm_80", "family=decode,pdl=1", "dependent"},
       {"sm_90a", "family=decode,core=u8,schedule=horner", "schedule"},
+      {"sm_90a", "family=decode,unpack=fill", "unpack"},
       {"sm_90a", "family=decode,warps_k=32,warps_n=2", "threads"},
       {"sm_90a", "family=decode,warps_k=1,tiles=4", "rows"},
       {"sm_90a", "family=decode,p=8,depth=8", "registers"},
+      {"sm_80", "family=decode,cluster=2,warps_n=2", "clusters"},
+      {"sm_90a", "family=decode,cluster=2", "16 rows"},
+      {"sm_90a", "family=decode,cluster=2,warps_n=2,persist=1", "one tile"},
+      {"sm_90a", "family=decode,core=u8,operand=shared,unpack=wait", "pdl=1"},
       {"sm_90a", "family=decode,tile_m=32,operand=shared,warps_k=32,tiles=4", "shared memory"},
       {"sm_80", "family=stream,pdl=1", "dependent"},
   };
@@ -133,10 +138,19 @@ static void decode_limits_follow_the_problem(void **state) {
   /* Eight planes of four tokens in lines of 1024 k, behind the edges and the sums. */
   config = config_of("family=decode,p=2,q=8,tile_m=4,operand=shared,warps_k=2");
   assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
-  assert_int_equal(shape.smem_bytes, 4 * 16 + 2 * 2 * 4 * 16 * 4 + 32 * 5 * 128);
+  assert_int_equal(shape.smem_bytes, (4 * 16 + 2 * 2 * 4 * 16 * 4) + 64 + 32 * 5 * 128);
   problem.k = 100000;
   assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_INFEASIBLE);
   assert_non_null(strstr(error.message, "shared memory"));
+  /* Each block of the cluster has three slabs of k; the mbarrier, the edges, and of each of the
+   * cluster's 4 x 2 warps of k a chunk of 512 bytes for 16 rows come before the bytes. */
+  problem.k = 4097;
+  config = config_of("family=decode,p=2,q=8,tile_m=8,operand=shared,core=u8,warps_k=2,warps_n=4,"
+                     "cluster=4");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
+  assert_int_equal(shape.cluster, 4);
+  assert_int_equal(shape.grid[0], (11000 + 63) / 64 * 4);
+  assert_int_equal(shape.smem_bytes, 16 + 8 * 16 + 4 * 2 * 512 + 112 + 8 * 3 * 512);
 }
 
 static void a_source_is_self_contained_and_resolved(void **state) {

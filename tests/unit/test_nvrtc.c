@@ -117,6 +117,10 @@ static const struct {
     {"family=decode", NULL},
     {"family=decode,core=u8,tile_m=8,operand=shared,p=3", NULL},
     {"family=decode,p=4,tile_m=4,operand=keep,persist=2,stages=2,schedule=horner,pdl=1", "sm_90a"},
+    {"family=decode,core=u8,p=5,tile_m=16,operand=shared,warps_n=4,warps_k=2,cluster=4,"
+     "unpack=wait,pdl=1",
+     "sm_90a"},
+    {"family=decode,core=u8,p=4,tile_m=8,operand=shared,once=1,even=1,unpack=fill", "sm_90a"},
     {"family=bmma,op=xor", "sm_75"},
     {"family=bmma,p=3,q=5,schedule=horner,layout=xor,out=i32", "sm_80"},
     {"family=bmma,recombine=shared,store=staged,swap=1,split_k=2", "sm_90a"},
