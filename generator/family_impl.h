@@ -5,7 +5,7 @@
 #include "embedded.h"
 #include "generator.h"
 
-enum { APQ__PARTS_MAX = 6, APQ__FAMILIES_MAX = 16 };
+enum { APQ__PARTS_MAX = 8, APQ__FAMILIES_MAX = 16 };
 
 /* What the generator computes about a family's kernels, beyond what its template declares. */
 typedef struct apq__family_ops {
@@ -85,7 +85,8 @@ double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k;
-  int swap, is_pingpong, is_horner, is_staged, is_overlapped, is_bytes, is_mma, is_ahead;
+  int swap, is_pingpong, is_horner, is_staged, is_overlapped, is_bytes, is_mma, is_ahead,
+      is_unpacked; /* weights are codes in shared memory */
   int out_bytes;
   int x_tile, y_tile, x_planes, y_planes, passes;
   int sharers, x_sharers, y_sharers; /* warpgroups that divide a tile, its rows, its columns */

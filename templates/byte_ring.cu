@@ -1,11 +1,16 @@
 /* ---- two rings of the warpgroup families on bytes: activations by 128 k, weight planes by TILE_K
  * ---- */
 
-/* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]. */
+/* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]; with
+ * UNPACK_SHARED as codes, [W_STAGES][BLOCKS][TILE_N][128 bytes], in place of planes. */
 #define SLAB       (TILE_K / 8)
 #define BLOCKS     (TILE_K / 128)
 #define A_BYTES    (TILE_M * 128)
-#define W_BYTES    (P * TILE_N * SLAB)
+#if UNPACK == UNPACK_SHARED
+#define W_BYTES (TILE_N * TILE_K)
+#else
+#define W_BYTES (P * TILE_N * SLAB)
+#endif
 #define W_AT       (STAGES * A_BYTES)
 #define RING_BYTES (W_AT + W_STAGES * W_BYTES)
 
@@ -18,6 +23,10 @@
 #define TURN(w)       (BARRIERS_AT + 8 * (2 * STAGES + 2 * W_STAGES + (w)))
 #define RING_BARRIERS (2 * STAGES + 2 * W_STAGES + CONSUMERS)
 
+/* Codes of block `block` of a stage: which step's pieces of the activations' order a step finds in
+ * the first step's place. */
+#define TURN_OF(block) (BLOCKS < 4 ? (block) * (4 / BLOCKS) : (block) % 4)
+
 APQ_FUNCTION void apq_init_ring(void) {
   APQ_UNROLL
   for (int slot = 0; slot < STAGES; slot++) {
@@ -26,8 +35,13 @@ APQ_FUNCTION void apq_init_ring(void) {
   }
   APQ_UNROLL
   for (int slot = 0; slot < W_STAGES; slot++) {
+#if UNPACK == UNPACK_SHARED
+    apq_mbarrier_init(W_FULL(slot), UNPACK_WARPS);
+    apq_mbarrier_init(W_FREE(slot), 4 * SHARERS);
+#else
     apq_mbarrier_init(W_FULL(slot), 1);
     apq_mbarrier_init(W_FREE(slot), RELEASES(SHARERS));
+#endif
   }
   APQ_UNROLL
   for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), START_ARRIVALS);
@@ -48,21 +62,32 @@ APQ_FUNCTION void apq_skip_unit(const apq_work *work, apq_ring *at) {
   at->w = apq_skip_places(at->w, W_STAGES, work->end - work->first);
 }
 
+/* A warp has read a slot of weights; blocks of a cluster have their own codes. */
+APQ_FUNCTION void apq_release_weights(int barrier) {
+#if UNPACK == UNPACK_SHARED
+  apq_arrive_warp(barrier);
+#else
+  apq_release(barrier);
+#endif
+}
+
 /* The copies of one unit, by one thread. */
 APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
   APQ_NO_UNROLL
   for (int stage = work->first; stage < work->end; stage++) {
-    int full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
+#if UNPACK != UNPACK_SHARED
+    int w_full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
     apq_mbarrier_wait(W_FREE(at->w.slot), at->w.phase ^ 1);
-    apq_mbarrier_expect(full, W_BYTES);
+    apq_mbarrier_expect(w_full, W_BYTES);
     APQ_UNROLL
     for (int plane = 0; plane < P; plane++)
-      apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0, plane,
+      apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, w_full, stage * SLAB, work->n0, plane,
                     TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
     at->w = apq_next_place(at->w, W_STAGES);
+#endif
     APQ_NO_UNROLL
     for (int block = 0; block < BLOCKS; block++) {
-      full = FULL(at->a.slot);
+      int full = FULL(at->a.slot);
       apq_mbarrier_wait(FREE(at->a.slot), at->a.phase ^ 1);
       apq_mbarrier_expect(full, A_BYTES);
       apq_copy_tile(at->a.slot * A_BYTES, &args->a, full, (stage * BLOCKS + block) * 128, work->m0,

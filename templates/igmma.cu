@@ -1,8 +1,8 @@
-/* Family igmma: weight planes unpacked to u8 in registers, products on wgmma u8, m64nNk32, fed by
- * bulk tensor copies.
+/* Family igmma: weight planes unpacked to u8 in registers or once a tile into shared memory,
+ * products on wgmma u8, m64nNk32, fed by bulk tensor copies.
  *
  * @family igmma product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu byte_ring.cu igmma.cu wgmma.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu byte_ring.cu byte_weights.cu igmma.cu igmma_shared.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -14,6 +14,8 @@
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob roles     = cooperative : cooperative pingpong : they share a tile, or take turns with
  * tiles
+ * @knob unpack    = registers : registers shared : codes of a warp's own weights in its registers, or
+ * of the tile's in shared memory, made by three feeding warps
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
  * @knob swap      = 1 : 1 : the weights are on the 64-row side
@@ -35,6 +37,7 @@
 #define SUMS         (COLUMNS / 2)
 #define ACCUMULATORS X_BLOCKS
 
+#if UNPACK == UNPACK_REGISTERS
 /* The codes of a block of 128 k, of the 16 rows that a warp has of each 64-row block: [4s .. 4s +
  * 3] is the left operand of step s. */
 typedef struct apq_codes {
@@ -57,16 +60,7 @@ APQ_FUNCTION void apq_unpack_rows(int at, int row, int block, apq_u32 word[8]) {
     APQ_UNROLL
     for (int i = 0; i < 4 && plane + i < P; i++) word[plane + i] = four[i];
   }
-  APQ_UNROLL
-  for (int i = 0; i < 8; i += 4) {
-    if (i >= P) continue;
-    apq_exchange(&word[i], &word[i + 1], 1, 0x55555555u);
-    apq_exchange(&word[i + 2], &word[i + 3], 1, 0x55555555u);
-    apq_exchange(&word[i], &word[i + 2], 2, 0x33333333u);
-    apq_exchange(&word[i + 1], &word[i + 3], 2, 0x33333333u);
-  }
-  APQ_UNROLL
-  for (int i = 0; i < 4; i++) apq_exchange(&word[i], &word[i + 4], 4, 0x0f0f0f0fu);
+  apq_transpose(word);
 }
 
 APQ_FUNCTION void apq_unpack(int slot, int sharer, int block, apq_codes *codes) {
@@ -140,6 +134,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   (void)args;
   (void)pending;
 }
+#endif
 
 /* Sum i of a 64-row block. */
 APQ_FUNCTION apq_u32 apq_sum(int acc[ACCUMULATORS][SUMS], int block, int i) {

@@ -10,9 +10,17 @@
 
 #define THREADS (128 + 128 * CONSUMERS)
 
-/* Threads of the feeding warpgroup that prepare edges: all but its first warp. */
-#define EDGE_FIRST   32
-#define EDGE_THREADS (128 - EDGE_FIRST)
+/* Threads of the feeding warpgroup that prepare edges: all but its first warp; where those three
+ * warps unpack weights, the first but its first thread. */
+#if UNPACK == UNPACK_SHARED
+#define UNPACK_WARPS 3
+#define EDGE_FIRST   1
+#define EDGE_END     32
+#else
+#define EDGE_FIRST 32
+#define EDGE_END   128
+#endif
+#define EDGE_THREADS (EDGE_END - EDGE_FIRST)
 
 #if SWAP
 #define X_BITS P

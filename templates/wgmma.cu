@@ -426,7 +426,10 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
 }
 
 /* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
-#if CONSUMERS == 2
+#if UNPACK == UNPACK_SHARED
+#define FEED_REGISTERS     120
+#define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 192 : 128)
+#elif CONSUMERS == 2
 #define FEED_REGISTERS     40
 #define MULTIPLY_REGISTERS 232
 #elif CONSUMERS == 3
@@ -464,7 +467,10 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
         apq_produce(&args, &work, &ring);
       }
     }
-    if (apq_thread() >= EDGE_FIRST) apq_feed_edges(&args.gemm, &tiles);
+    if (apq_thread() >= EDGE_FIRST && apq_thread() < EDGE_END) apq_feed_edges(&args.gemm, &tiles);
+#if UNPACK == UNPACK_SHARED
+    if (apq_thread() >= EDGE_END) apq_feed_weights(&args.gemm, &tiles, apq_thread() / 32 - 1);
+#endif
   } else {
 #if CONSUMERS > 1
     apq_registers_increase(MULTIPLY_REGISTERS);
