@@ -85,8 +85,9 @@ double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k;
-  int swap, is_pingpong, is_horner, is_staged, is_overlapped, is_bytes, is_mma, is_ahead,
-      is_unpacked; /* weights are codes in shared memory */
+  int swap, is_pingpong, is_horner, is_staged, is_bytes, is_mma, is_ahead;
+  int is_unpacked; /* weights lie in shared memory as codes */
+  int overlap; /* stages, 0: none */
   int out_bytes;
   int x_tile, y_tile, x_planes, y_planes, passes;
   int sharers, x_sharers, y_sharers; /* warpgroups that divide a tile, its rows, its columns */

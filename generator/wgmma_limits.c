@@ -23,7 +23,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.split_k = apq__config_int(config, "split_k", 1);
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
-  g.is_overlapped = apq__config_int(config, "overlap", 0);
+  g.overlap = apq__config_int(config, "overlap", 0);
   g.is_staged = apq__config_is(config, "store", "staged");
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
@@ -59,8 +59,9 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
 /* A buffer of results (templates/wgmma.cu). */
 static int buffer_bytes(const apq__wgmma_knobs *g) {
   if (!g->is_staged) return 0;
-  if (g->swap) return (g->y_share % 32 ? 16 : 32) * 64 * g->out_bytes;
-  int chunk = g->y_share % 64 == 0 && g->out_bytes == 2 ? 64 : g->y_share % 32 ? 16 : 32;
+  int part = g->overlap ? g->y_share / 2 : g->y_share;
+  if (g->swap) return (part % 32 ? 16 : 32) * 64 * g->out_bytes;
+  int chunk = part % 64 == 0 && g->out_bytes == 2 ? 64 : part % 32 ? 16 : 32;
   return 64 * chunk * g->out_bytes;
 }
 
@@ -79,7 +80,6 @@ static int estimate_registers(const apq__wgmma_knobs *g) {
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
            (g->is_ahead ? g->y_share / 4 : 4) + 30;
   return g->sums + (g->is_bytes && !g->is_unpacked ? 32 * g->x_blocks + 8 : 0) +
-         (g->is_overlapped ? g->x_blocks * g->y_tile / 4 : 0) +
          (g->split_k > 1 && g->x_planes * g->y_planes > 1 ? g->x_blocks * g->y_tile / 2 : 0) + 30;
 }
 
@@ -104,10 +104,13 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.stagger && g.consumers < 2, "stagger needs two consumers"},
       {g.stagger * (g.consumers - 1) >= g.stages - 1,
        "stagger leaves no slot of the ring between the warpgroups"},
-      {g.is_overlapped && (!g.is_staged || g.out_bytes != 2),
-       "overlap needs store=staged and 16-bit results"},
-      {g.is_overlapped && g.is_horner,
-       "overlap and schedule=horner need more registers than there are"},
+      {g.overlap && (g.is_pingpong || g.stagger),
+       "overlap is for warpgroups that begin and end a tile together"},
+      {g.overlap && (g.x_blocks > 1 || g.y_planes > 1 || g.columns % 32),
+       "overlap needs sums of one 64-row block in halves of whole instructions"},
+      {g.overlap && g.split_k > 1, "overlap needs split_k=1"},
+      {g.overlap && !g.is_bytes && g.tile_k < 512, "overlap takes stages of 512 k in two parts"},
+      {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},

@@ -1,7 +1,7 @@
 /* Family bgmma: bit-serial products on wgmma b1 AND + POPC, m64nNk256, fed by bulk tensor copies.
  *
  * @family bgmma product planes
- * @parts gemm_epilogue.cu warpgroup.cu bgmma.cu wgmma.cu
+ * @parts gemm_epilogue.cu warpgroup.cu bgmma.cu bgmma_halves.cu wgmma.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 2 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -23,7 +23,8 @@
  * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
  * @knob store     = staged : direct staged : results from the registers, or through shared memory
- * @knob overlap   = 0 : 0 1 : 1 stores a tile while the next is multiplied
+ * @knob overlap   = 0 : 0 1 2 3 : stages at both ends of a tile whose products run while a half of a
+ * tile is stored
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
  *
@@ -101,10 +102,6 @@ APQ_FUNCTION void apq_init_ring(void) {
   for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), START_ARRIVALS);
 }
 
-APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
-  return (args->row_bytes + SLAB - 1) / SLAB;
-}
-
 /* Passes over K, each with the planes that it multiplies; `falls` says that i + j is one less than
  * in the pass before. */
 #if SCHEDULE == SCHEDULE_HORNER
@@ -112,6 +109,14 @@ APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
 #else
 #define PASSES 1
 #endif
+
+/* Stages of a pass; some for both ends, of zeros where K has fewer. */
+#define STAGES_MIN (PASSES == 1 ? 2 * OVERLAP : OVERLAP)
+APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
+  int stages = (args->row_bytes + SLAB - 1) / SLAB;
+  return stages < STAGES_MIN ? STAGES_MIN : stages;
+}
+
 typedef struct apq_pass {
   int x_plane, y_plane, falls;
 } apq_pass;
@@ -139,6 +144,13 @@ APQ_FUNCTION apq_pass apq_next_pass(apq_pass pass) {
   return pass;
 }
 
+/* Between passes, where the sum of the planes' numbers falls. */
+APQ_FUNCTION void apq_double_sums(int acc[ACCUMULATORS][SUMS]) {
+  APQ_UNROLL
+  for (int i = 0; i < ACCUMULATORS * SUMS; i++)
+    acc[i / SUMS][i % SUMS] = (int)((apq_u32)acc[i / SUMS][i % SUMS] << 1);
+}
+
 #if SWAP
 #define W_AT     0
 #define A_AT     Y_AT
@@ -151,8 +163,10 @@ APQ_FUNCTION apq_pass apq_next_pass(apq_pass pass) {
 #define A_PLANES X_PLANES
 #endif
 
-/* Where in the ring a warpgroup, or the feeding thread, is. */
+/* Where in the ring a warpgroup, or the feeding thread, is.  Nothing is kept in registers from
+ * apq_open to apq_consume. */
 typedef apq_place apq_ring;
+typedef int apq_kept;
 
 /* Past the stages of a unit that another warpgroup takes. */
 APQ_FUNCTION void apq_skip_unit(const apq_work *work, apq_ring *at) {
@@ -184,11 +198,11 @@ APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, ap
   }
 }
 
+#if !OVERLAP
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many stages the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
-                              const apq_gemm_args *args, apq_pending *pending,
-                              int acc[ACCUMULATORS][SUMS]) {
+                              apq_kept *kept, int acc[ACCUMULATORS][SUMS]) {
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
 #endif
@@ -198,16 +212,10 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   int accumulate = 0, held = -1;
   APQ_NO_UNROLL
   for (int i = 0; i < PASSES; i++) {
-#if SCHEDULE == SCHEDULE_HORNER
     if (pass.falls) {
       apq_wgmma_wait(0);
-      APQ_UNROLL
-      for (int x = 0; x < ACCUMULATORS; x++) {
-        APQ_UNROLL
-        for (int s = 0; s < SUMS; s++) acc[x][s] = (int)((apq_u32)acc[x][s] << 1);
-      }
+      apq_double_sums(acc);
     }
-#endif
     APQ_NO_UNROLL
     for (int stage = work->first; stage < work->end; stage++) {
       apq_u64 offset = (apq_u64)(at->slot * (STAGE_BYTES / 16));
@@ -227,9 +235,6 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
         accumulate = 1;
       }
       apq_wgmma_commit();
-#if OVERLAP
-      if (pending->is_there) apq_store_pending(args, pending);
-#endif
       /* The stage before is multiplied once at most this one is not. */
       apq_wgmma_wait(1);
       if (held >= 0) apq_release(FREE(held));
@@ -243,9 +248,9 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   apq_wgmma_wait(0);
   apq_release(FREE(held));
   apq_let_follow(&lead, STARTED(sharer), 1);
-  (void)args;
-  (void)pending;
+  (void)kept;
 }
+#endif
 
 /* Sum i of a 64-row block: register i of a tile whose columns are outputs. */
 APQ_FUNCTION apq_u32 apq_sum(int acc[ACCUMULATORS][SUMS], int block, int i) {

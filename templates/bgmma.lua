@@ -40,7 +40,7 @@ return space {
     cluster_n = { 1, 2 },
     raster = { 4, 16 },
     split_k = { 1, 2, 4 },
-    overlap = { 0, 1 },
+    overlap = { 0, 1, 2 },
   },
 
   constraints = {
@@ -98,9 +98,11 @@ return space {
     { "split_k only where tiles are few", function(config, problem, device)
       return config.split_k == 1 or tiles(config, problem) * config.split_k <= 2 * device.sm_count
     end },
-    { "overlap of several tiles, side by side", function(config, problem, device)
-      return config.overlap == 0 or (config.schedule == "side" and config.roles == "cooperative" and config.consumers == 2
-        and tiles(config, problem) > device.sm_count)
+    { "overlap of several tiles, in halves of 64 columns or more", function(config, problem, device)
+      if config.overlap == 0 then return true end
+      local x, y, _, y_bits = sides(config, problem)
+      return config.roles == "cooperative" and x == 64 * config.consumers and y >= 128
+        and (config.schedule == "horner" or y_bits == 1) and tiles(config, problem) > device.sm_count
     end },
   },
 }

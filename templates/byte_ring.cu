@@ -47,27 +47,38 @@ APQ_FUNCTION void apq_init_ring(void) {
   for (int w = 0; w < CONSUMERS; w++) apq_mbarrier_init(STARTED(w), START_ARRIVALS);
 }
 
+/* Stages of a unit; blocks enough for both ends, of zeros where K has fewer. */
+#define STAGES_MIN ((2 * OVERLAP + BLOCKS - 1) / BLOCKS)
 APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
-  return (args->row_bytes + SLAB - 1) / SLAB;
+  int stages = (args->row_bytes + SLAB - 1) / SLAB;
+  return stages < STAGES_MIN ? STAGES_MIN : stages;
 }
 
 /* Where in the rings a warpgroup, or the feeding thread, is. */
 typedef struct apq_ring {
   apq_place a, w;
+  int w_held, w_blocks; /* UNPACK_SHARED: the slot whose codes are in use, and how many are not */
 } apq_ring;
 
 /* Past the stages of a unit that another warpgroup takes. */
 APQ_FUNCTION void apq_skip_unit(const apq_work *work, apq_ring *at) {
   at->a = apq_skip_places(at->a, STAGES, (work->end - work->first) * BLOCKS);
   at->w = apq_skip_places(at->w, W_STAGES, work->end - work->first);
+  at->w_held = at->w.slot;
 }
 
-/* A warp has read a slot of weights; blocks of a cluster have their own codes. */
-APQ_FUNCTION void apq_release_weights(int barrier) {
+/* A warp's part of a block of 128 k is multiplied: its activations' slot is free, and with the last
+ * block of a stage the slot of weights that are codes, which blocks of a cluster do not share. */
+APQ_FUNCTION void apq_release_block(int slot, apq_ring *at) {
+  apq_release(FREE(slot));
 #if UNPACK == UNPACK_SHARED
-  apq_arrive_warp(barrier);
+  at->w_blocks++;
+  if (at->w_blocks < BLOCKS) return;
+  apq_arrive_warp(W_FREE(at->w_held));
+  at->w_blocks = 0;
+  at->w_held = at->w_held == W_STAGES - 1 ? 0 : at->w_held + 1;
 #else
-  apq_release(barrier);
+  (void)at;
 #endif
 }
 

@@ -26,7 +26,7 @@ return space {
     cluster_n = { 1, 2 },
     raster = { 4, 8, 16 },
     split_k = { 1, 2, 4 },
-    overlap = { 0, 1 },
+    overlap = { 0, 2 },
   },
 
   constraints = {
@@ -65,8 +65,9 @@ return space {
     { "split_k only where tiles are few", function(config, problem, device)
       return config.split_k == 1 or tiles(config, problem) * config.split_k <= 2 * device.sm_count
     end },
-    { "overlap of several tiles", function(config, problem, device)
-      return config.overlap == 0 or (config.roles == "cooperative" and tiles(config, problem) > device.sm_count)
+    { "overlap of several tiles, in halves of 64 columns or more", function(config, problem, device)
+      return config.overlap == 0
+        or (config.roles == "cooperative" and config.tile_m >= 128 and tiles(config, problem) > device.sm_count)
     end },
   },
 }

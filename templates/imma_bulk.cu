@@ -111,11 +111,13 @@ APQ_FUNCTION void apq_multiply(apq_u32 w[X_BLOCKS][4], apq_u32 a[AT][4],
   }
 }
 
+/* Nothing is kept in registers from one unit to the next. */
+typedef int apq_kept;
+
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
-                              const apq_gemm_args *args, apq_pending *pending,
-                              int acc[ACCUMULATORS][SUMS]) {
+                              apq_kept *kept, int acc[ACCUMULATORS][SUMS]) {
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
 #endif
@@ -181,8 +183,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
     }
   }
   apq_let_follow(&lead, STARTED(sharer), 1);
-  (void)args;
-  (void)pending;
+  (void)kept;
 }
 
 /* Sum i of a 64-row block. */

@@ -465,6 +465,8 @@ APQ_WORD void apq_wgmma_commit(void) {
  * w's 16 rows as apq_mma_u8 has them. */
 #define apq_wgmma_b1(n, d, a, b, accumulate)                                                       \
   APQ_WGMMA_N(n, APQ_WGMMA_SHARED, "k256.s32.b1.b1.and.popc", d, a, b, accumulate)
+#define apq_wgmma_b1_registers(n, d, a, b, accumulate)                                             \
+  APQ_WGMMA_N(n, APQ_WGMMA_REGISTERS, "k256.s32.b1.b1.and.popc", d, a, b, accumulate)
 #define apq_wgmma_u8(n, d, a, b, accumulate)                                                       \
   APQ_WGMMA_N(n, APQ_WGMMA_SHARED, "k32.s32.u8.u8", d, a, b, accumulate)
 #define apq_wgmma_u8_registers(n, d, a, b, accumulate)                                             \

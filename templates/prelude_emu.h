@@ -229,6 +229,8 @@ APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) {
 #define apq_wgmma_wait(pending)       APQ_EMU_CALL(wgmma_wait, pending)
 #define apq_wgmma_b1(n, d, a, b, accumulate)                                                       \
   APQ_EMU_CALL(wgmma, APQ_EMU_B1_AND, n, d, 0, a, b, accumulate)
+#define apq_wgmma_b1_registers(n, d, a, b, accumulate)                                             \
+  APQ_EMU_CALL(wgmma, APQ_EMU_B1_AND, n, d, a, 0, b, accumulate)
 #define apq_wgmma_u8(n, d, a, b, accumulate)                                                       \
   APQ_EMU_CALL(wgmma, APQ_EMU_U8, n, d, 0, a, b, accumulate)
 #define apq_wgmma_u8_registers(n, d, a, b, accumulate)                                             \

@@ -110,18 +110,24 @@ APQ_FUNCTION apq_work apq_work_at(const apq_tiles *tiles, int unit) {
   return work;
 }
 
-/* A tile that is finished and not yet stored: its 16-bit results in pairs, by 64-row block and
- * then, for 16 columns after another, as the lanes hold them.  With OVERLAP it waits until the
- * products of the next tile are under way. */
-typedef struct apq_pending {
-  int is_there, is_fast; /* is_fast as apq_is_fast says */
-  int m0, n0;
-#if OUT != OUT_I32 && OUT != OUT_F32
-  apq_u32 pair[X_BLOCKS][Y_SHARE / 4];
-#endif
-} apq_pending;
-
-APQ_FUNCTION void apq_store_pending(const apq_gemm_args *args, apq_pending *pending);
+/* With OVERLAP the sums of a warpgroup are two halves, by columns, that are stored one after the
+ * other while products of the other half run: the last OVERLAP stages of a tile multiply the first
+ * half before the second, so that the first is stored meanwhile; the second half is stored when
+ * the first OVERLAP stages of the next tile have started to multiply the first half, and then
+ * catches up.  Every instruction multiplies one half: in wider ones between the compiler could not
+ * keep the sums where they are. */
+#define BOTH_HALVES 2
+#define HALF_32     16
+#define HALF_64     32
+#define HALF_96     48
+#define HALF_128    64
+#define HALF_160    80
+#define HALF_192    96
+#define HALF_224    112
+#define HALF_256    128
+/* Half of a number of columns, as a number: the word for the product pastes it. */
+#define HALF_OF(columns)        HALF_OF_NUMBER(columns)
+#define HALF_OF_NUMBER(columns) HALF_##columns
 
 /* A position in a ring of `slots`; `phase` is the parity of the phase that fills the slot. */
 typedef struct apq_place {

@@ -87,28 +87,37 @@ APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const ap
   return apq_result(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
 }
 
-/* Where result e of 16 columns from y on lies, of the block of rows from x on; 0 when that is
+/* Where result e of 16 columns from y on of the tile at (m0, n0) lies, of the block of rows from x
+ * on; 0 when that is
  * outside the matrix. */
-APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane,
-                               const apq_work *work, int x, int y, int e, int *m, int *n) {
+APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                               int x, int y, int e, int *m, int *n) {
   x += lane->x_row + 8 * (e / 2 % 2);
   y += lane->y_first + e / 4 * 8 + lane->y_column + e % 2;
-  *m = work->m0 + TILE_AT_M(x, y);
-  *n = work->n0 + TILE_AT_N(x, y);
+  *m = m0 + TILE_AT_M(x, y);
+  *n = n0 + TILE_AT_N(x, y);
   return *m < args->m && *n < args->n;
 }
 
 #if POST
 /* What follows the scales and the bias, for those of a lane's results that exist. */
-APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *lane,
-                                   const apq_work *work, int x, int y, apq_u32 result[8]) {
+APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                   int x, int y, apq_u32 result[8]) {
   APQ_UNROLL
   for (int e = 0; e < 8; e++) {
     int m, n;
-    if (apq_result_at(args, lane, work, x, y, e, &m, &n))
+    if (apq_result_at(args, lane, m0, n0, x, y, e, &m, &n))
       result[e] = apq_post_one(args, m, n, result[e]);
   }
 }
+#endif
+
+/* With OVERLAP a share is stored in halves, and the first of these in two parts, so that the slots
+ * of its last products are free before all of it is stored. */
+#if OVERLAP
+#define Y_HALF (Y_SHARE / 2)
+#else
+#define Y_HALF Y_SHARE
 #endif
 
 #if STORE == STORE_STAGED
@@ -118,11 +127,11 @@ APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *la
  * enough. Rows of a buffer are tokens; their 16-byte pieces are permuted by the row's number, so
  * that eight rows of one piece lie in different banks. */
 #if SWAP
-#define Y_CHUNK     (Y_SHARE % 32 ? 16 : 32)
+#define Y_CHUNK     (Y_HALF % 32 ? 16 : 32)
 #define BUFFER_ROWS Y_CHUNK
 #define ROW_RESULTS 64
 #else
-#define Y_CHUNK     (Y_SHARE % 64 == 0 && OUT_BYTES == 2 ? 64 : Y_SHARE % 32 ? 16 : 32)
+#define Y_CHUNK     (Y_HALF % 64 == 0 && OUT_BYTES == 2 ? 64 : Y_HALF % 32 ? 16 : 32)
 #define BUFFER_ROWS 64
 #define ROW_RESULTS Y_CHUNK
 #endif
@@ -220,34 +229,6 @@ APQ_FUNCTION void apq_pass_buffer(const apq_gemm_args *args, int chunk, int m, i
 
 #define CHUNKS (Y_SHARE / Y_CHUNK)
 
-/* Stores a finished tile's share, a chunk at a time. */
-APQ_FUNCTION void apq_store_pending(const apq_gemm_args *args, apq_pending *pending) {
-#if OVERLAP
-  int warpgroup = apq_thread() / 128 - 1;
-  int sharer = SHARERS > 1 ? warpgroup : 0;
-  APQ_UNROLL
-  for (int block = 0; block < X_BLOCKS; block++) {
-    int x = X_FIRST(sharer) + 64 * block;
-    APQ_UNROLL
-    for (int chunk = 0; chunk < CHUNKS; chunk++) {
-      int buffer = BUFFER_AT(warpgroup, block * CHUNKS + chunk),
-          y = Y_FIRST(sharer) + chunk * Y_CHUNK;
-      apq_stage_chunk(buffer, pending->pair[block] + chunk * (Y_CHUNK / 4));
-      int m = pending->m0 + TILE_AT_M(x, y), n = pending->n0 + TILE_AT_N(x, y);
-      if (pending->is_fast)
-        apq_pass_buffer(args, block * CHUNKS + chunk, m, n, 1);
-      else
-        apq_pass_buffer(args, block * CHUNKS + chunk, m, n, 0);
-    }
-  }
-  /* An odd number of chunks would meet the buffer of the last one first. */
-  if (X_BLOCKS * CHUNKS % 2) apq_named_barrier(1 + warpgroup, 128);
-#else
-  (void)args;
-#endif
-  pending->is_there = 0;
-}
-
 #if SPLIT_K > 1
 /* Leaves this unit's sums in device memory.  The warpgroup that takes the last ticket of its share
  * of the tile adds up all of them, into acc's first registers, and returns 1.  Sums are integers,
@@ -291,23 +272,21 @@ APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work,
   return 1;
 }
 #define SUM(block, i)     sum[block][i]
+#define SUMS_OF_SHARE     sum
 #define apq_sums_of_share apq_u32 sum[X_BLOCKS][Y_SHARE / 2]
 #else
 #define SUM(block, i)     apq_sum(acc, block, i)
+#define SUMS_OF_SHARE     acc
 #define apq_sums_of_share int acc[ACCUMULATORS][SUMS]
 #endif
 
-/* Finishes a warpgroup's share of a tile: 16-bit results become `pending`, others are stored.
- * `is_fast` is a constant (apq_is_fast). */
-APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *work,
-                                   const apq_lane *lane, int warpgroup, int is_fast,
-                                   apq_sums_of_share, apq_pending *pending) {
+/* Finishes and stores columns y_first .. y_end - 1, whole chunks, of a warpgroup's share of the tile
+ * at (m0, n0).  `is_fast` is a constant (apq_is_fast). */
+APQ_FUNCTION void apq_finish_columns(const apq_gemm_args *args, int m0, int n0,
+                                     const apq_lane *lane, int warpgroup, int y_first, int y_end,
+                                     int is_fast, apq_sums_of_share) {
   int is_plain = is_fast || apq_is_plain(args);
-  pending->is_there = OVERLAP;
-  pending->is_fast = is_fast;
-  pending->m0 = work->m0;
-  pending->n0 = work->n0;
-#if STORE == STORE_STAGED && OUT_BYTES == 2 && !OVERLAP
+#if STORE == STORE_STAGED && OUT_BYTES == 2
   apq_u32 pairs[Y_CHUNK / 4];
 #endif
   APQ_UNROLL
@@ -316,7 +295,7 @@ APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *wo
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
     APQ_UNROLL
-    for (int y = 0; y < Y_SHARE; y += 16) {
+    for (int y = y_first; y < y_end; y += 16) {
       apq_u32 result[8];
       APQ_UNROLL
       for (int e = 0; e < 8; e += 4) {
@@ -329,16 +308,15 @@ APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *wo
         result[e + 3] = apq_finish(args, SUM(block, r + 3), &lower, &edge[1], is_plain);
       }
 #if POST
-      if (apq_has_post(args)) apq_post_results(args, lane, work, x, y, result);
+      if (apq_has_post(args)) apq_post_results(args, lane, m0, n0, x, y, result);
 #endif
 #if STORE != STORE_STAGED
       APQ_UNROLL
       for (int e = 0; e < 8; e++) {
         int m, n;
-        if (apq_result_at(args, lane, work, x, y, e, &m, &n)) apq_store_one(args, m, n, result[e]);
+        if (apq_result_at(args, lane, m0, n0, x, y, e, &m, &n))
+          apq_store_one(args, m, n, result[e]);
       }
-#elif OVERLAP
-      apq_round_pairs(result, pending->pair[block] + y / 4);
 #else
       int chunk = block * CHUNKS + y / Y_CHUNK, i = y % Y_CHUNK / 16;
 #if OUT_BYTES == 2
@@ -349,14 +327,13 @@ APQ_FUNCTION void apq_finish_share(const apq_gemm_args *args, const apq_work *wo
 #endif
       int first = lane->y_first + y - y % Y_CHUNK;
       if (i == Y_CHUNK / 16 - 1)
-        apq_pass_buffer(args, chunk, work->m0 + TILE_AT_M(x, first), work->n0 + TILE_AT_N(x, first),
-                        is_fast);
+        apq_pass_buffer(args, chunk, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
 #endif
     }
   }
-#if STORE == STORE_STAGED && !OVERLAP
+#if STORE == STORE_STAGED
   /* An odd number of chunks would meet the buffer of the last one first. */
-  if (X_BLOCKS * CHUNKS % 2) apq_named_barrier(1 + warpgroup, 128);
+  if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_named_barrier(1 + warpgroup, 128);
 #endif
   (void)warpgroup;
 }
@@ -367,6 +344,32 @@ APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
          apq_is_plain(args);
 }
 
+/* A tile whose sums, or a half of them, are to be stored, and the set of its edges. */
+typedef struct apq_finished {
+  int m0, n0, is_fast;
+  apq_place set;
+} apq_finished;
+
+APQ_FUNCTION void apq_store_columns(const apq_gemm_args *args, const apq_finished *tile,
+                                    apq_lane *lane, int warpgroup, int y_first, int y_end,
+                                    apq_sums_of_share) {
+  lane->edges = EDGES_AT + tile->set.slot * EDGE_SET_BYTES;
+  if (tile->is_fast)
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 1, SUMS_OF_SHARE);
+  else
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 0, SUMS_OF_SHARE);
+}
+
+#if OVERLAP
+/* The second half of a tile, under products of the next one; then its edges are free. */
+APQ_FUNCTION void apq_store_second_half(const apq_gemm_args *args, const apq_finished *tile,
+                                        apq_lane *lane, int warpgroup,
+                                        int acc[ACCUMULATORS][SUMS]) {
+  apq_store_columns(args, tile, lane, warpgroup, Y_HALF, Y_SHARE, acc);
+  apq_arrive_warp(EDGES_FREE(tile->set.slot));
+}
+#endif
+
 /* A multiplying warpgroup: its share of every tile, or every CONSUMERS-th tile. */
 APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *tiles,
                                     int warpgroup) {
@@ -374,14 +377,17 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
   int sharer = SHARERS > 1 ? warpgroup : 0, t = apq_thread() % 128;
   apq_ring ring = {0};
   apq_place set = {0, 0};
-  apq_pending pending;
-  pending.is_there = 0;
+  apq_kept kept;
+  apq_finished tile = {0};
   apq_lane lane;
   lane.x_first = X_FIRST(sharer);
   lane.y_first = Y_FIRST(sharer);
   lane.x_row = t / 32 * 16 + t % 32 / 4;
   lane.y_column = t % 4 * 2;
   int lead = STAGGER, turn = 0;
+#if OVERLAP
+  int is_stored = 1; /* the tile before, as a whole */
+#endif
 #if ROLES == ROLES_PINGPONG
   /* The first warpgroup's first turn has come: a fresh barrier counts as through a phase 1. */
   int phase = warpgroup == 0;
@@ -399,29 +405,37 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
     apq_mbarrier_wait(TURN(warpgroup), phase);
     phase ^= 1;
 #endif
-    apq_consume(&work, sharer, lead, &ring, args, &pending, acc);
+#if OVERLAP
+    apq_open(&work, sharer, &ring, &kept, acc);
+    if (!is_stored) apq_store_second_half(args, &tile, &lane, warpgroup, acc);
+    is_stored = 0;
+#endif
+    apq_consume(&work, sharer, lead, &ring, &kept, acc);
     lead = 0;
     apq_mbarrier_wait(EDGES_FULL(set.slot), set.phase);
-    lane.edges = EDGES_AT + set.slot * EDGE_SET_BYTES;
-    int is_fast = !POST && apq_is_fast(args, &work);
+    tile.m0 = work.m0;
+    tile.n0 = work.n0;
+    tile.is_fast = !POST && apq_is_fast(args, &work);
+    tile.set = set;
+    set = apq_next_place(set, 2);
+#if OVERLAP
+    apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_CHUNK, acc);
+    apq_close(&ring);
+    if (Y_CHUNK < Y_HALF)
+      apq_store_columns(args, &tile, &lane, warpgroup, Y_CHUNK, Y_HALF, acc);
+#else
 #if SPLIT_K > 1
     apq_u32 sum[X_BLOCKS][Y_SHARE / 2];
     int is_last = apq_share_sums(args, &work, sharer, warpgroup, acc, sum);
-    if (is_last && is_fast)
-      apq_finish_share(args, &work, &lane, warpgroup, 1, sum, &pending);
-    else if (is_last)
-      apq_finish_share(args, &work, &lane, warpgroup, 0, sum, &pending);
+    if (is_last) apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, sum);
 #else
-    if (is_fast)
-      apq_finish_share(args, &work, &lane, warpgroup, 1, acc, &pending);
-    else
-      apq_finish_share(args, &work, &lane, warpgroup, 0, acc, &pending);
+    apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, acc);
 #endif
-    apq_arrive_warp(EDGES_FREE(set.slot));
-    set = apq_next_place(set, 2);
+    apq_arrive_warp(EDGES_FREE(tile.set.slot));
+#endif
   }
 #if OVERLAP
-  if (pending.is_there) apq_store_pending(args, &pending);
+  if (!is_stored) apq_store_second_half(args, &tile, &lane, warpgroup, acc);
 #endif
 }
 

@@ -115,7 +115,7 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
     apq__shape shape;
     char text[APQ__KEY_MAX], order[64];
     snprintf(order, sizeof order, "roles=%s,overlap=%d", sweep_warpgroups[w].roles,
-             ease < 2 && i % 3 == 0);
+             ease < 2 && i % 3 == 0 ? 2 : 0);
     if (is_mma)
       snprintf(order, sizeof order, "divide=%s,ahead=%d", i % 3 ? "columns" : "rows", i / 2 % 2);
     snprintf(text, sizeof text,
