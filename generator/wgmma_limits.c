@@ -28,7 +28,8 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
-  g.is_unpacked = apq__config_is(config, "unpack", "shared");
+  int has_unpackers = apq__config_is(config, "unpack", "group");
+  g.is_unpacked = has_unpackers || apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
   g.y_tile = g.swap ? g.tile_m : g.tile_n;
@@ -45,7 +46,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.columns = g.y_planes * g.y_share;
   g.sums = g.x_blocks * g.x_planes * g.columns / 2;
   g.slab = g.tile_k / 8;
-  g.threads = 128 * (1 + g.consumers);
+  g.threads = 128 * (1 + has_unpackers + g.consumers);
   if (g.is_bytes) {
     g.stage_bytes = g.tile_m * 128;
     g.w_slot_bytes = g.tile_n * (g.is_unpacked ? g.tile_k : g.p * g.slab);
@@ -76,6 +77,8 @@ static int shared_bytes(const apq__wgmma_knobs *g) {
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
 static int estimate_registers(const apq__wgmma_knobs *g) {
   /* imma_bulk: words of planes, codes of a step, activations of the first products. */
+  if (g->is_mma && g->is_unpacked)
+    return g->sums + g->x_blocks * 4 * (1 + g->is_ahead) + (g->is_ahead ? g->y_share / 4 : 4) + 30;
   if (g->is_mma)
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
            (g->is_ahead ? g->y_share / 4 : 4) + 30;
@@ -87,8 +90,13 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
                              const apq__target *target, apq__shape *shape, apq_error *error) {
   apq__wgmma_knobs g = apq__wgmma_read(config);
   int smem = shared_bytes(&g), registers = estimate_registers(&g);
-  /* MULTIPLY_REGISTERS of templates/wgmma.cu. */
-  static const int registers_of[2][4] = {{0, 255, 232, 160}, {0, 255, 192, 128}};
+  int consumers = g.consumers < 4 ? g.consumers : 3;
+  /* MULTIPLY_REGISTERS of templates/wgmma.cu; without unpacking, with it by feeding warps, and by a
+   * warpgroup. */
+  static const int registers_of[3][4] = {{0, 255, 232, 160}, {0, 255, 192, 128}, {0, 240, 176, 0}};
+  int has_unpackers = g.threads > 128 * (1 + g.consumers);
+  int room = registers_of[g.is_unpacked + has_unpackers][consumers];
+  if (has_unpackers && g.consumers == 2 && g.sums > 96) room = 200;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
@@ -114,10 +122,10 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
-      {g.is_unpacked && g.cluster_m > 1,
-       "unpack=shared unpacks a block's own weights: cluster_m has none to share"},
-      {registers > registers_of[g.is_unpacked][g.consumers < 4 ? g.consumers : 3],
-       "too many registers a thread"},
+      {g.is_unpacked && g.cluster_m > 1, "blocks of a cluster do not share unpacked weights"},
+      {registers > room, "too many registers a thread"},
+      {has_unpackers && !g.is_mma && g.consumers > 1 && g.sums > 96,
+       "an instruction of so many columns needs more registers than 512 threads begin with"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
       {problem && g.split_k > stages, "more splits than stages of k"},
   };

@@ -2,11 +2,11 @@
  * ---- */
 
 /* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]; with
- * UNPACK_SHARED as codes, [W_STAGES][BLOCKS][TILE_N][128 bytes], in place of planes. */
+ * IS_UNPACKED as codes, [W_STAGES][BLOCKS][TILE_N][128 bytes], in place of planes. */
 #define SLAB       (TILE_K / 8)
 #define BLOCKS     (TILE_K / 128)
 #define A_BYTES    (TILE_M * 128)
-#if UNPACK == UNPACK_SHARED
+#if IS_UNPACKED
 #define W_BYTES (TILE_N * TILE_K)
 #else
 #define W_BYTES (P * TILE_N * SLAB)
@@ -35,7 +35,7 @@ APQ_FUNCTION void apq_init_ring(void) {
   }
   APQ_UNROLL
   for (int slot = 0; slot < W_STAGES; slot++) {
-#if UNPACK == UNPACK_SHARED
+#if IS_UNPACKED
     apq_mbarrier_init(W_FULL(slot), UNPACK_WARPS);
     apq_mbarrier_init(W_FREE(slot), 4 * SHARERS);
 #else
@@ -57,7 +57,7 @@ APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
 /* Where in the rings a warpgroup, or the feeding thread, is. */
 typedef struct apq_ring {
   apq_place a, w;
-  int w_held, w_blocks; /* UNPACK_SHARED: the slot whose codes are in use, and how many are not */
+  int w_held, w_blocks; /* IS_UNPACKED: the slot whose codes are in use, and how many are not */
 } apq_ring;
 
 /* Past the stages of a unit that another warpgroup takes. */
@@ -71,7 +71,7 @@ APQ_FUNCTION void apq_skip_unit(const apq_work *work, apq_ring *at) {
  * block of a stage the slot of weights that are codes, which blocks of a cluster do not share. */
 APQ_FUNCTION void apq_release_block(int slot, apq_ring *at) {
   apq_release(FREE(slot));
-#if UNPACK == UNPACK_SHARED
+#if IS_UNPACKED
   at->w_blocks++;
   if (at->w_blocks < BLOCKS) return;
   apq_arrive_warp(W_FREE(at->w_held));
@@ -86,7 +86,7 @@ APQ_FUNCTION void apq_release_block(int slot, apq_ring *at) {
 APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
   APQ_NO_UNROLL
   for (int stage = work->first; stage < work->end; stage++) {
-#if UNPACK != UNPACK_SHARED
+#if !IS_UNPACKED
     int w_full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
     apq_mbarrier_wait(W_FREE(at->w.slot), at->w.phase ^ 1);
     apq_mbarrier_expect(w_full, W_BYTES);

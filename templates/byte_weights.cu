@@ -1,4 +1,4 @@
-#if UNPACK == UNPACK_SHARED
+#if IS_UNPACKED
 /* ---- weights unpacked once for all warpgroups: what the warps do that unpack ----
  * They load the planes from device memory, transpose bits in registers and store codes into the
  * weights' ring: rows of 128 bytes in the order of the packed activations, their 16-byte pieces
@@ -10,7 +10,11 @@
  * LOOKAHEAD of their own shares before they store. */
 #define SHARE_ROWS (32 / BLOCKS)
 #define SHARES     (TILE_N / SHARE_ROWS)
-#define LOOKAHEAD  (P > 4 ? 2 : 4)
+#if UNPACK == UNPACK_GROUP && HAS_MANY_SUMS
+#define LOOKAHEAD (P > 4 ? 1 : 2)
+#else
+#define LOOKAHEAD (P > 4 ? 2 : 4)
+#endif
 
 /* The share that a warp loads next: of a stage of one of the block's units. */
 typedef struct apq_cursor {
@@ -90,8 +94,9 @@ APQ_FUNCTION void apq_store_share(int slot, int share, apq_u32 piece[8][4]) {
   }
 }
 
-/* All of the block's weights; `warp` of UNPACK_WARPS. */
-APQ_FUNCTION void apq_feed_weights(const apq_gemm_args *args, const apq_tiles *tiles, int warp) {
+/* The shares of one of UNPACK_WARPS of all that the block needs. */
+APQ_FUNCTION void apq_feed_weights(const apq_gemm_args *args, const apq_tiles *tiles) {
+  int warp = apq_thread() / 32 - UNPACK_FIRST;
   apq_cursor ahead = {FIRST_UNIT, 0, 0, 0, warp};
   apq_begin_unit(tiles, &ahead);
   apq_place at = {0, 0};

@@ -14,8 +14,8 @@
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob roles     = cooperative : cooperative pingpong : they share a tile, or take turns with
  * tiles
- * @knob unpack    = registers : registers shared : each warp unpacks its weights into its registers,
- * or feeding warps all of a tile into shared memory
+ * @knob unpack    = registers : registers shared group : each warp unpacks its weights into its
+ * registers; or three feeding warps, or a further warpgroup, all of a tile into shared memory
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
  * @knob swap      = 1 : 1 : the weights are on the 64-row side
@@ -38,7 +38,7 @@
 #define SUMS         (COLUMNS / 2)
 #define ACCUMULATORS X_BLOCKS
 
-#if UNPACK == UNPACK_SHARED
+#if IS_UNPACKED
 /* The codes of a block of 128 k: a left operand's descriptor, of a warpgroup's first 64 rows.  Its
  * lowest bits are twice TURN_OF the block. */
 typedef struct apq_codes {
@@ -154,7 +154,7 @@ APQ_FUNCTION void apq_unpack_next(const apq_work *work, int sharer, int stage, i
     apq_unpack(at->w.slot, sharer, block + 1, &kept->codes[(block + 1) % 2]);
     return;
   }
-#if UNPACK == UNPACK_REGISTERS
+#if !IS_UNPACKED
   apq_release(W_FREE(at->w.slot));
 #endif
   at->w = apq_next_place(at->w, W_STAGES);

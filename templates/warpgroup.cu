@@ -8,14 +8,24 @@
  * The family gives its knobs; RING_BYTES, RING_BARRIERS; apq_ring, apq_init_ring, apq_stage_count,
  * apq_skip_unit, apq_produce, apq_consume, apq_sum. */
 
-#define THREADS (128 + 128 * CONSUMERS)
-
-/* Threads of the feeding warpgroup that prepare edges: all but its first warp; where those three
- * warps unpack weights, the first but its first thread. */
-#if UNPACK == UNPACK_SHARED
+/* UNPACK: weights are unpacked by each multiplying warp for itself, or for all of them by UNPACK_WARPS
+ * from UNPACK_FIRST on: three of the feeding warpgroup, or a warpgroup of their own, the last. */
+#define IS_UNPACKED (UNPACK == UNPACK_SHARED || UNPACK == UNPACK_GROUP)
+#if UNPACK == UNPACK_GROUP
+#define UNPACK_FIRST (4 + 4 * CONSUMERS)
+#define UNPACK_WARPS 4
+#define THREADS      (256 + 128 * CONSUMERS)
+#else
+#define UNPACK_FIRST 1
 #define UNPACK_WARPS 3
-#define EDGE_FIRST   1
-#define EDGE_END     32
+#define THREADS      (128 + 128 * CONSUMERS)
+#endif
+
+/* Threads of the feeding warpgroup that prepare edges: all but its first warp, or those of the first
+ * warp but its first thread where the other warps unpack. */
+#if UNPACK == UNPACK_SHARED
+#define EDGE_FIRST 1
+#define EDGE_END   32
 #else
 #define EDGE_FIRST 32
 #define EDGE_END   128
@@ -55,6 +65,9 @@
 #define X_FIRST(sharer) ((sharer)*X_BLOCKS * 64)
 #define Y_FIRST(sharer) 0
 #endif
+
+/* More than 96 a thread, which leaves few registers to an unpacking warpgroup. */
+#define HAS_MANY_SUMS (TILE_M * TILE_N / SHARERS > 96 * 128)
 
 /* Blocks along m share the weights of their tiles, blocks along n the activations. */
 #define CLUSTER (CLUSTER_M * CLUSTER_N)

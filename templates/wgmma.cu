@@ -439,8 +439,13 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
 #endif
 }
 
-/* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
-#if UNPACK == UNPACK_SHARED
+/* Registers of a thread of the feeding, of the multiplying and of an unpacking warpgroup: 64 K in
+ * all, or what is left of that when each has as many at first. */
+#if UNPACK == UNPACK_GROUP
+#define FEED_REGISTERS     40
+#define UNPACK_REGISTERS   (HAS_MANY_SUMS ? 72 : 120)
+#define MULTIPLY_REGISTERS (CONSUMERS == 1 ? 240 : HAS_MANY_SUMS ? 200 : 176)
+#elif UNPACK == UNPACK_SHARED
 #define FEED_REGISTERS     120
 #define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 192 : 128)
 #elif CONSUMERS == 2
@@ -450,6 +455,8 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
 #define FEED_REGISTERS     32
 #define MULTIPLY_REGISTERS 160
 #endif
+/* One feeding and one multiplying warpgroup have room enough. */
+#define HAS_ROOM (CONSUMERS == 1 && UNPACK != UNPACK_GROUP)
 
 APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
   apq_tiles tiles = apq_count_tiles(&args.gemm, apq_stage_count(&args.gemm));
@@ -471,7 +478,7 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
 #endif
   int warpgroup = apq_thread() / 128;
   if (warpgroup == 0) {
-#if CONSUMERS > 1
+#if !HAS_ROOM
     apq_registers_decrease(FEED_REGISTERS);
 #endif
     if (apq_thread() == 0) {
@@ -483,10 +490,15 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
     }
     if (apq_thread() >= EDGE_FIRST && apq_thread() < EDGE_END) apq_feed_edges(&args.gemm, &tiles);
 #if UNPACK == UNPACK_SHARED
-    if (apq_thread() >= EDGE_END) apq_feed_weights(&args.gemm, &tiles, apq_thread() / 32 - 1);
+    if (apq_thread() >= EDGE_END) apq_feed_weights(&args.gemm, &tiles);
+#endif
+#if UNPACK == UNPACK_GROUP
+  } else if (warpgroup > CONSUMERS) {
+    apq_registers_decrease(UNPACK_REGISTERS);
+    apq_feed_weights(&args.gemm, &tiles);
 #endif
   } else {
-#if CONSUMERS > 1
+#if !HAS_ROOM
     apq_registers_increase(MULTIPLY_REGISTERS);
 #endif
     apq_consume_units(&args.gemm, &tiles, warpgroup - 1);
