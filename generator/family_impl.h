@@ -87,6 +87,7 @@ typedef struct apq__wgmma_knobs {
       split_k;
   int swap, is_pingpong, is_horner, is_staged, is_bytes, is_mma, is_ahead;
   int is_unpacked; /* weights lie in shared memory as codes */
+  int sm_blocks;
   int overlap; /* stages, 0: none */
   int out_bytes;
   int x_tile, y_tile, x_planes, y_planes, passes;

@@ -28,6 +28,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
+  g.sm_blocks = apq__config_int(config, "sm_blocks", 1);
   int has_unpackers = apq__config_is(config, "unpack", "group");
   g.is_unpacked = has_unpackers || apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
@@ -97,6 +98,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   int has_unpackers = g.threads > 128 * (1 + g.consumers);
   int room = registers_of[g.is_unpacked + has_unpackers][consumers];
   if (has_unpackers && g.consumers == 2 && g.sums > 96) room = 200;
+  if (g.sm_blocks > 1) room = 224;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
@@ -126,7 +128,10 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {registers > room, "too many registers a thread"},
       {has_unpackers && !g.is_mma && g.consumers > 1 && g.sums > 96,
        "an instruction of so many columns needs more registers than 512 threads begin with"},
+      {g.sm_blocks > 1 && (g.consumers > 1 || g.is_unpacked || g.cluster_m * g.cluster_n > 1),
+       "two blocks of an SM have one consumer each, registers for nothing else, and no cluster"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
+      {g.sm_blocks * (smem + 1024) > target->smem_per_sm, "too much shared memory for two blocks"},
       {problem && g.split_k > stages, "more splits than stages of k"},
   };
   apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
@@ -144,8 +149,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;
   if (units > 1 << 30)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more tiles than a kernel counts");
-  /* One block an SM, each taking one unit after another. */
-  long long clusters = target->sm_count / (int)cluster;
+  /* So many blocks as there is room for, each taking one unit after another. */
+  long long clusters = target->sm_count * g.sm_blocks / (int)cluster;
   shape->grid[0] = (unsigned)(units < clusters ? units : clusters) * cluster;
   shape->grid[1] = shape->grid[2] = 1;
   if (g.split_k > 1) {

@@ -82,27 +82,32 @@ APQ_FUNCTION void apq_release_block(int slot, apq_ring *at) {
 #endif
 }
 
+/* The copy of one block of activations, by one thread; the caller has waited for its slot. */
+APQ_FUNCTION void apq_copy_block(const apq_tma_args *args, const apq_work *work, int stage, int block,
+                                 int slot) {
+  apq_mbarrier_expect(FULL(slot), A_BYTES);
+  apq_copy_tile(slot * A_BYTES, &args->a, FULL(slot), (stage * BLOCKS + block) * 128, work->m0, 0,
+                TILE_M, 128, CLUSTER_N, RANK_N, A_MASK);
+}
+
 /* The copies of one unit, by one thread. */
 APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
   APQ_NO_UNROLL
   for (int stage = work->first; stage < work->end; stage++) {
 #if !IS_UNPACKED
-    int w_full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
+    int full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
     apq_mbarrier_wait(W_FREE(at->w.slot), at->w.phase ^ 1);
-    apq_mbarrier_expect(w_full, W_BYTES);
+    apq_mbarrier_expect(full, W_BYTES);
     APQ_UNROLL
     for (int plane = 0; plane < P; plane++)
-      apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, w_full, stage * SLAB, work->n0, plane,
+      apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0, plane,
                     TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
     at->w = apq_next_place(at->w, W_STAGES);
 #endif
     APQ_NO_UNROLL
     for (int block = 0; block < BLOCKS; block++) {
-      int full = FULL(at->a.slot);
       apq_mbarrier_wait(FREE(at->a.slot), at->a.phase ^ 1);
-      apq_mbarrier_expect(full, A_BYTES);
-      apq_copy_tile(at->a.slot * A_BYTES, &args->a, full, (stage * BLOCKS + block) * 128, work->m0,
-                    0, TILE_M, 128, CLUSTER_N, RANK_N, A_MASK);
+      apq_copy_block(args, work, stage, block, at->a.slot);
       at->a = apq_next_place(at->a, STAGES);
     }
   }

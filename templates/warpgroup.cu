@@ -21,16 +21,15 @@
 #define THREADS      (128 + 128 * CONSUMERS)
 #endif
 
-/* Threads of the feeding warpgroup that prepare edges: all but its first warp, or those of the first
- * warp but its first thread where the other warps unpack. */
+/* Threads of the feeding warpgroup that prepare edges: all but its first warp, or that one where the
+ * other warps unpack. */
 #if UNPACK == UNPACK_SHARED
-#define EDGE_FIRST 1
-#define EDGE_END   32
+#define EDGE_FIRST   0
+#define EDGE_THREADS 32
 #else
-#define EDGE_FIRST 32
-#define EDGE_END   128
+#define EDGE_FIRST   32
+#define EDGE_THREADS (128 - EDGE_FIRST)
 #endif
-#define EDGE_THREADS (EDGE_END - EDGE_FIRST)
 
 #if SWAP
 #define X_BITS P
