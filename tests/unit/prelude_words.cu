@@ -128,6 +128,7 @@ APQ_FUNCTION apq_u32 words_wgmma(apq_u32 v) {
   apq_wgmma_wait(0);
   apq_wgmma_fence();
   apq_wgmma_u8_registers(48, d, a, apq_wgmma_desc(8192, 32), 1);
+  apq_wgmma_b1_registers(48, d, a, apq_wgmma_desc(8192, 32), 1);
   apq_wgmma_commit();
   apq_wgmma_wait(0);
   apq_registers_decrease(64);
