@@ -90,6 +90,7 @@ APQ_FUNCTION void apq_copy_block(const apq_tma_args *args, const apq_work *work,
                 TILE_M, 128, CLUSTER_N, RANK_N, A_MASK);
 }
 
+#if UNPACK != UNPACK_SHARED
 /* The copies of one unit, by one thread. */
 APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
   APQ_NO_UNROLL
@@ -112,3 +113,4 @@ APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, ap
     }
   }
 }
+#endif

@@ -45,6 +45,11 @@ static const sweep_kind sweep_kinds[] = {
     {"imma", "group=32"},
     {"bmma", "schedule=side,recombine=registers,group=256"},
     {"imma_bulk", ""},
+    {"igmma", "unpack=shared"},
+    {"igmma", "unpack=group"},
+    {"imma_bulk", "unpack=shared"},
+    {"imma_bulk", "unpack=group"},
+    {"imma_bulk", "sm_blocks=2"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 
