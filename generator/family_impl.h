@@ -85,9 +85,10 @@ double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k;
-  int swap, is_pingpong, is_horner, is_staged, is_bytes, is_mma, is_ahead;
+  int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead;
   int is_unpacked; /* weights lie in shared memory as codes */
   int sm_blocks;
+  enum { APQ__STORE_DIRECT, APQ__STORE_STAGED, APQ__STORE_TENSOR } store;
   int overlap; /* stages, 0: none */
   int out_bytes;
   int x_tile, y_tile, x_planes, y_planes, passes;

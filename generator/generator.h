@@ -68,6 +68,7 @@ typedef struct apq__shape {
   int dependent;          /* 1: launched as a dependent of the kernel before it */
   int is_tma;             /* 1: takes apq_tma_args, with maps of these boxes */
   apq__box w_box, a_box;
+  apq__box y_box; /* of results, with store=tensor; else empty */
 } apq__shape;
 
 /* Static limits: legal knob combinations, instructions of the arch, shared memory, registers, and

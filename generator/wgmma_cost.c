@@ -92,7 +92,7 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
 
   double outputs = (double)g.tile_m * g.tile_n;
   double operations = 12.5 + (g.is_horner || g.is_bytes ? 0 : g.p * g.q - 1) * 1.5;
-  double epilogue = outputs * (g.is_staged ? operations : 4 * operations) / 128 + 400;
+  double epilogue = outputs * (g.store == APQ__STORE_DIRECT ? 4 * operations : operations) / 128 + 400;
   if (g.overlap) epilogue *= 0.5;
   if (g.split_k > 1) epilogue += outputs * 8 / 128 + 2500;
   double unit = loop + epilogue;

@@ -24,7 +24,9 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
   g.overlap = apq__config_int(config, "overlap", 0);
-  g.is_staged = apq__config_is(config, "store", "staged");
+  g.store = apq__config_is(config, "store", "direct")   ? APQ__STORE_DIRECT
+            : apq__config_is(config, "store", "tensor") ? APQ__STORE_TENSOR
+                                                        : APQ__STORE_STAGED;
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
@@ -58,21 +60,29 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   return g;
 }
 
-/* A buffer of results (templates/wgmma.cu). */
-static int buffer_bytes(const apq__wgmma_knobs *g) {
-  if (!g->is_staged) return 0;
+/* A buffer of results (templates/wgmma.cu): columns of a chunk, rows and bytes of a row. */
+static int chunk_columns(const apq__wgmma_knobs *g) {
   int part = g->overlap ? g->y_share / 2 : g->y_share;
-  if (g->swap) return (part % 32 ? 16 : 32) * 64 * g->out_bytes;
-  int chunk = part % 64 == 0 && g->out_bytes == 2 ? 64 : part % 32 ? 16 : 32;
-  return 64 * chunk * g->out_bytes;
+  if (!g->swap && part % 64 == 0 && g->out_bytes == 2) return 64;
+  return part % 32 ? 16 : 32;
+}
+static int buffer_rows(const apq__wgmma_knobs *g) {
+  return g->swap ? chunk_columns(g) : 64;
+}
+static int row_bytes(const apq__wgmma_knobs *g) {
+  return (g->swap ? 64 : chunk_columns(g)) * g->out_bytes;
+}
+static int buffer_bytes(const apq__wgmma_knobs *g) {
+  return g->store == APQ__STORE_DIRECT ? 0 : buffer_rows(g) * row_bytes(g);
 }
 
 /* As templates/wgmma.cu lays it out. */
 static int shared_bytes(const apq__wgmma_knobs *g) {
   int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4;
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
-  return (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16 +
-         2 * g->consumers * buffer_bytes(g);
+  int edges = (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16;
+  if (g->store == APQ__STORE_TENSOR) edges = (edges + 1023) / 1024 * 1024;
+  return edges + 2 * g->consumers * buffer_bytes(g);
 }
 
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
@@ -121,6 +131,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.overlap && g.split_k > 1, "overlap needs split_k=1"},
       {g.overlap && !g.is_bytes && g.tile_k < 512, "overlap takes stages of 512 k in two parts"},
       {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
+      {g.store == APQ__STORE_TENSOR && (g.out_bytes != 2 || row_bytes(&g) != 128),
+       "store=tensor needs 16-bit results in rows of 64"},
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
@@ -144,6 +156,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
                         .is_tma = 1,
                         .w_box = {g.slab, w_slice, g.slab},
                         .a_box = {g.is_bytes ? 128 : g.slab, a_slice, g.is_bytes ? 128 : g.slab}};
+  if (g.store == APQ__STORE_TENSOR) shape->y_box = (apq__box){row_bytes(&g), buffer_rows(&g), 128};
   if (!problem) return APQ_OK;
   long long m = apq__ceil_div(problem->m, g.tile_m * g.cluster_m);
   long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;

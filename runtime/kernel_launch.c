@@ -29,6 +29,26 @@ static apq_status make_map(apq__device *device, const apq__box *box, const void 
   return device->ops->tensor_map(device, &tensor, out, error);
 }
 
+/* The map of y, whose rows may be apart; none where they do not begin at 16-byte addresses, which
+ * the kernel sees for itself.  Results of 2 bytes. */
+static apq_status make_result_map(apq__device *device, const apq__shape *shape,
+                                  const apq_gemm_args *args, apq_tensor_map *out,
+                                  apq_error *error) {
+  enum { BYTES = 2, ALIGNMENT = 16 };
+  const size_t pitch = (size_t)args->ldy * BYTES;
+  if (pitch % ALIGNMENT || (uintptr_t)args->y % ALIGNMENT) return APQ_OK;
+  const apq__tensor_box tensor = {.base = args->y,
+                                  .row_bytes = (size_t)args->n * BYTES,
+                                  .rows = (size_t)args->m,
+                                  .planes = 1,
+                                  .row_pitch = pitch,
+                                  .plane_pitch = (size_t)args->m * pitch,
+                                  .box_bytes = shape->y_box.bytes,
+                                  .box_rows = shape->y_box.rows,
+                                  .swizzle = shape->y_box.swizzle};
+  return device->ops->tensor_map(device, &tensor, out, error);
+}
+
 apq_status apq__weights_map(apq__device *device, const apq__shape *shape, const apq_gemm_args *args,
                             int p, apq_tensor_map *out, apq_error *error) {
   return make_map(device, &shape->w_box, args->w, p, args->n, args->row_bytes, out, error);
@@ -45,6 +65,7 @@ apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
   const int a_bytes = args->row_bytes * (wants_bytes ? 8 : 1);
   apq_status status = make_map(device, &shape->a_box, args->a, wants_bytes ? 1 : q, args->m,
                                a_bytes, &all.a, error);
+  if (!status && shape->y_box.bytes) status = make_result_map(device, shape, args, &all.y, error);
   if (status) return status;
   return apq__kernel_launch(device, kernel, shape, &all, sizeof all, stream, error);
 }

@@ -20,8 +20,8 @@ APQ_FUNCTION void apq_load_part(int sharer, int slot, int part, apq_part *out) {
     APQ_UNROLL
     for (int step = 0; step < PART_STEPS; step++) {
       int chunk = 2 * (part * PART_STEPS + step) + l / 16;
-      apq_ldmatrix4(out->word[plane][step], slot * STAGE_BYTES + (plane * X_TILE + row) * SLAB +
-                                                (chunk ^ mask) * 16);
+      apq_ldmatrix4(out->word[plane][step],
+                    slot * STAGE_BYTES + (plane * X_TILE + row) * SLAB + (chunk ^ mask) * 16);
     }
   }
 }

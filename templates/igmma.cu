@@ -23,7 +23,8 @@
  * @knob cluster_n = 1 : 1 2 : blocks of a cluster along n, which share activations
  * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
- * @knob store     = staged : direct staged : results from the registers, or through shared memory
+ * @knob store     = staged : direct staged tensor : results from the registers, or through shared
+ * memory by the threads or by tensor copies
  * @knob overlap   = 0 : 0 2 : blocks of 128 k at both ends of a tile whose products run while a
  * half of a tile is stored
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a

@@ -93,9 +93,7 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args, int m
   apq_plan_copies(lane->w_from, WEIGHT_CHUNKS, BLOCKS, TILE_N, n0, args->n, k_blocks);
 }
 
-APQ_FUNCTION int apq_steps(const apq_lane *lane) {
-  return lane->k_steps;
-}
+APQ_FUNCTION int apq_steps(const apq_lane *lane) { return lane->k_steps; }
 
 /* Copies are started between the products of all mma steps but the last: the thinner they are
  * spread, the less they hold them up. */

@@ -155,9 +155,7 @@ APQ_FUNCTION void apq_extend_range(apq_range *range, const apq_chunk *c) {
   }
 }
 
-APQ_FUNCTION apq_u32 apq_larger(apq_u32 a, apq_u32 b) {
-  return a > b ? a : b;
-}
+APQ_FUNCTION apq_u32 apq_larger(apq_u32 a, apq_u32 b) { return a > b ? a : b; }
 
 /* Of the whole block, in every thread, without signs. */
 APQ_FUNCTION apq_range apq_share_range(apq_range range) {

@@ -317,6 +317,13 @@ APQ_WORD void apq_bulk_store(void *to, int at, int bytes) {
                "r"(apq_shared_address(at)), "r"(bytes)
                : "memory");
 }
+/* A box, as apq_tma_load has it; what of it lies outside the tensor is not written. */
+APQ_WORD void apq_tma_store(const apq_tensor_map *map, int at, int x, int y, int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+      "r"(apq_shared_address(at)), "r"(x), "r"(y), "r"(z)
+      : "memory");
+}
 APQ_WORD void apq_bulk_commit(void) { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 /* Until at most `pending` (a literal) of this thread's latest groups of stores still read shared
  * memory; still write device memory. */

@@ -68,6 +68,7 @@ struct apq_emu {
   void (*bulk_load)(apq_emu *, int line, int at, const void *from, int bytes, int mbarrier);
   void (*fence_async)(apq_emu *, int line);
   void (*bulk_store)(apq_emu *, int line, void *to, int at, int bytes);
+  void (*tma_store)(apq_emu *, int line, const void *map, int at, int x, int y, int z);
   void (*bulk_commit)(apq_emu *, int line);
   void (*bulk_wait)(apq_emu *, int line, int pending, int only_read);
   void (*sync_cluster)(apq_emu *, int line);
@@ -206,6 +207,7 @@ APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) {
 #define apq_bulk_load(...)              APQ_EMU_CALL(bulk_load, __VA_ARGS__)
 #define apq_fence_async()               APQ_EMU_CALL0(fence_async)
 #define apq_bulk_store(...)             APQ_EMU_CALL(bulk_store, __VA_ARGS__)
+#define apq_tma_store(...)              APQ_EMU_CALL(tma_store, __VA_ARGS__)
 #define apq_bulk_commit()               APQ_EMU_CALL0(bulk_commit)
 #define apq_bulk_wait_read(pending)     APQ_EMU_CALL(bulk_wait, pending, 1)
 #define apq_bulk_wait(pending)          APQ_EMU_CALL(bulk_wait, pending, 0)

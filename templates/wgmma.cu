@@ -8,7 +8,12 @@
 #define TICKET_AT(w)    (RING_BYTES + 8 * (RING_BARRIERS + 4) + 4 * (w))
 #define EDGES_AT        ((RING_BYTES + 8 * (RING_BARRIERS + 4) + 4 * CONSUMERS + 127) / 128 * 128)
 #define EDGE_SET_BYTES  ((TILE_M + TILE_N) * EDGE_BYTES)
-#define BUFFERS_AT      (EDGES_AT + 2 * EDGE_SET_BYTES)
+#if STORE == STORE_TENSOR
+/* The permutation of a tensor copy's rows begins anew every 1024 bytes. */
+#define BUFFERS_AT ((EDGES_AT + 2 * EDGE_SET_BYTES + 1023) / 1024 * 1024)
+#else
+#define BUFFERS_AT (EDGES_AT + 2 * EDGE_SET_BYTES)
+#endif
 
 /* A set holds the edges of the x rows; then, for pairs of y columns, what a lane needs of both in
  * one access: the rests and the scales; then their zero points and biases. */
@@ -162,6 +167,11 @@ APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *la
 }
 #endif
 
+/* Whether all rows of y begin at 16-byte addresses. */
+APQ_FUNCTION int apq_is_aligned(const apq_gemm_args *args) {
+  return (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
+}
+
 /* With OVERLAP a share is stored in halves, and the first of these in two parts, so that the slots
  * of its last products are free before all of it is stored. */
 #if OVERLAP
@@ -170,7 +180,7 @@ APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *la
 #define Y_HALF Y_SHARE
 #endif
 
-#if STORE == STORE_STAGED
+#if STORE != STORE_DIRECT
 
 /* Results pass through a buffer, a chunk of Y_CHUNK columns of a 64-row block at a time, to leave
  * in rows of neighboring channels.  A warpgroup has two buffers, so that one barrier a chunk is
@@ -267,11 +277,31 @@ APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, int buffer, int m,
 }
 
 /* A full buffer leaves; the next chunk goes to the other one.  All four warps. */
-APQ_FUNCTION void apq_pass_buffer(const apq_gemm_args *args, int chunk, int m, int n,
-                                  int is_whole) {
-  int warpgroup = apq_thread() / 128 - 1;
+APQ_FUNCTION void apq_pass_buffer(const apq_tma_args *args, int chunk, int m, int n, int is_whole) {
+  int warpgroup = apq_thread() / 128 - 1, buffer = BUFFER_AT(warpgroup, chunk);
+#if STORE == STORE_TENSOR
+  /* The copy of the other buffer has read it before the next chunk goes there. */
+  int is_copied = is_whole || apq_is_aligned(&args->gemm);
+  apq_fence_async();
+  if (apq_thread() % 128 == 0) apq_bulk_wait_read(0);
   apq_named_barrier(1 + warpgroup, 128);
-  apq_store_buffer(args, BUFFER_AT(warpgroup, chunk), m, n, is_whole);
+  if (is_copied && apq_thread() % 128 == 0) {
+    apq_tma_store(&args->y, buffer, n * OUT_BYTES, m, 0);
+    apq_bulk_commit();
+  }
+  if (is_copied) return;
+#else
+  apq_named_barrier(1 + warpgroup, 128);
+#endif
+  apq_store_buffer(&args->gemm, buffer, m, n, is_whole);
+}
+
+/* Both buffers are free again. */
+APQ_FUNCTION void apq_free_buffers(void) {
+#if STORE == STORE_TENSOR
+  if (apq_thread() % 128 == 0) apq_bulk_wait_read(0);
+#endif
+  apq_named_barrier(apq_thread() / 128, 128);
 }
 #else
 #define Y_CHUNK 16
@@ -330,13 +360,14 @@ APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work,
 #define apq_sums_of_share int acc[ACCUMULATORS][SUMS]
 #endif
 
-/* Finishes and stores columns y_first .. y_end - 1, whole chunks, of a warpgroup's share of the tile
- * at (m0, n0).  `is_fast` is a constant (apq_is_fast). */
-APQ_FUNCTION void apq_finish_columns(const apq_gemm_args *args, int m0, int n0,
-                                     const apq_lane *lane, int warpgroup, int y_first, int y_end,
-                                     int is_fast, apq_sums_of_share) {
+/* Finishes and stores columns y_first .. y_end - 1, whole chunks, of a warpgroup's share of the
+ * tile at (m0, n0).  `is_fast` is a constant (apq_is_fast). */
+APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, const apq_lane *lane,
+                                     int warpgroup, int y_first, int y_end, int is_fast,
+                                     apq_sums_of_share) {
+  const apq_gemm_args *args = &tma->gemm;
   int is_plain = is_fast || apq_is_plain(args);
-#if STORE == STORE_STAGED && OUT_BYTES == 2
+#if STORE != STORE_DIRECT && OUT_BYTES == 2
   apq_u32 pairs[Y_CHUNK / 4];
 #endif
   APQ_UNROLL
@@ -360,7 +391,7 @@ APQ_FUNCTION void apq_finish_columns(const apq_gemm_args *args, int m0, int n0,
 #if POST
       if (apq_has_post(args)) apq_post_results(args, lane, m0, n0, x, y, result);
 #endif
-#if STORE != STORE_STAGED
+#if STORE == STORE_DIRECT
       APQ_UNROLL
       for (int e = 0; e < 8; e++) {
         int m, n;
@@ -377,20 +408,19 @@ APQ_FUNCTION void apq_finish_columns(const apq_gemm_args *args, int m0, int n0,
 #endif
       int first = lane->y_first + y - y % Y_CHUNK;
       if (i == Y_CHUNK / 16 - 1)
-        apq_pass_buffer(args, chunk, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
+        apq_pass_buffer(tma, chunk, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
 #endif
     }
   }
-#if STORE == STORE_STAGED
+#if STORE != STORE_DIRECT
   /* An odd number of chunks would meet the buffer of the last one first. */
-  if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_named_barrier(1 + warpgroup, 128);
+  if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_free_buffers();
 #endif
   (void)warpgroup;
 }
 
 APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
-  int is_aligned = (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
-  return is_aligned && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n &&
+  return apq_is_aligned(args) && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n &&
          apq_is_plain(args);
 }
 
@@ -400,7 +430,7 @@ typedef struct apq_finished {
   apq_place set;
 } apq_finished;
 
-APQ_FUNCTION void apq_store_columns(const apq_gemm_args *args, const apq_finished *tile,
+APQ_FUNCTION void apq_store_columns(const apq_tma_args *args, const apq_finished *tile,
                                     apq_lane *lane, int warpgroup, int y_first, int y_end,
                                     apq_sums_of_share) {
   lane->edges = EDGES_AT + tile->set.slot * EDGE_SET_BYTES;
@@ -412,7 +442,7 @@ APQ_FUNCTION void apq_store_columns(const apq_gemm_args *args, const apq_finishe
 
 #if OVERLAP
 /* The second half of a tile, under products of the next one; then its edges are free. */
-APQ_FUNCTION void apq_store_second_half(const apq_gemm_args *args, const apq_finished *tile,
+APQ_FUNCTION void apq_store_second_half(const apq_tma_args *args, const apq_finished *tile,
                                         apq_lane *lane, int warpgroup,
                                         int acc[ACCUMULATORS][SUMS]) {
   apq_store_columns(args, tile, lane, warpgroup, Y_HALF, Y_SHARE, acc);
@@ -421,7 +451,7 @@ APQ_FUNCTION void apq_store_second_half(const apq_gemm_args *args, const apq_fin
 #endif
 
 /* A multiplying warpgroup: its share of every tile, or every CONSUMERS-th tile. */
-APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *tiles,
+APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *tiles,
                                     int warpgroup) {
   int acc[ACCUMULATORS][SUMS];
   int sharer = SHARERS > 1 ? warpgroup : 0, t = apq_thread() % 128;
@@ -465,18 +495,17 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
     apq_mbarrier_wait(EDGES_FULL(set.slot), set.phase);
     tile.m0 = work.m0;
     tile.n0 = work.n0;
-    tile.is_fast = !POST && apq_is_fast(args, &work);
+    tile.is_fast = !POST && apq_is_fast(&args->gemm, &work);
     tile.set = set;
     set = apq_next_place(set, 2);
 #if OVERLAP
     apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_CHUNK, acc);
     apq_close(&ring);
-    if (Y_CHUNK < Y_HALF)
-      apq_store_columns(args, &tile, &lane, warpgroup, Y_CHUNK, Y_HALF, acc);
+    if (Y_CHUNK < Y_HALF) apq_store_columns(args, &tile, &lane, warpgroup, Y_CHUNK, Y_HALF, acc);
 #else
 #if SPLIT_K > 1
     apq_u32 sum[X_BLOCKS][Y_SHARE / 2];
-    int is_last = apq_share_sums(args, &work, sharer, warpgroup, acc, sum);
+    int is_last = apq_share_sums(&args->gemm, &work, sharer, warpgroup, acc, sum);
     if (is_last) apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, sum);
 #else
     apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, acc);
@@ -486,6 +515,10 @@ APQ_FUNCTION void apq_consume_units(const apq_gemm_args *args, const apq_tiles *
   }
 #if OVERLAP
   if (!is_stored) apq_store_second_half(args, &tile, &lane, warpgroup, acc);
+#endif
+#if STORE == STORE_TENSOR
+  /* Shared memory stays until it is read. */
+  if (t == 0) apq_bulk_wait_read(0);
 #endif
 }
 
@@ -521,6 +554,9 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, RESIDENT) {
   if (apq_thread() == 0) {
     apq_tma_prefetch(&args.w);
     apq_tma_prefetch(&args.a);
+#if STORE == STORE_TENSOR
+    if (apq_is_aligned(&args.gemm)) apq_tma_prefetch(&args.y);
+#endif
     apq_init_ring();
     APQ_UNROLL
     for (int set = 0; set < 2; set++) {
@@ -557,7 +593,7 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, RESIDENT) {
 #if !HAS_ROOM
     apq_registers_increase(MULTIPLY_REGISTERS);
 #endif
-    apq_consume_units(&args.gemm, &tiles, warpgroup - 1);
+    apq_consume_units(&args, &tiles, warpgroup - 1);
   }
 #if CLUSTER > 1
   /* A block's shared memory stays until the others no longer copy into it or arrive at it. */

@@ -85,7 +85,7 @@ apq_status apq__emu_tensor_map(apq__emu *emu, const apq__tensor_box *box, apq_te
   return apq__emu_check_range(emu, box->base, size, "tensor map", error);
 }
 
-static apq__tensor_box read_map(apq__emu *emu, int line, const void *pointer) {
+apq__tensor_box apq__emu_read_map(apq__emu *emu, int line, const void *pointer) {
   tensor_map map;
   if ((uintptr_t)pointer % 64)
     apq__emu_fault(emu, line, "a tensor map at %p: not 64-byte aligned", pointer);
@@ -147,7 +147,7 @@ static void check_box_source(apq__emu *emu, int line, const apq__emu_flight *fli
 static apq__emu_flight box_flight(apq__emu *emu, int line, int at, const void *map,
                                   const int xyz[3]) {
   apq__emu_flight flight = {.at = at, .x = xyz[0], .y = xyz[1], .z = xyz[2]};
-  flight.box = read_map(emu, line, map);
+  flight.box = apq__emu_read_map(emu, line, map);
   flight.size = flight.box.box_bytes * flight.box.box_rows;
   if (at % 128) apq__emu_fault(emu, line, "tensor copy to offset %d: not 128-byte aligned", at);
   check_box_source(emu, line, &flight);
@@ -183,7 +183,7 @@ static void bulk_load(apq_emu *words, int line, int at, const void *from, int by
 }
 
 static void tma_prefetch(apq_emu *words, int line, const void *map) {
-  read_map(apq__emu_of(words), line, map);
+  apq__emu_read_map(apq__emu_of(words), line, map);
 }
 
 /* ---- arrival ---- */

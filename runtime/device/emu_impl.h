@@ -506,6 +506,8 @@ void apq__emu_clear_needs(apq__emu *emu, apq__emu_needs *needs);
 int apq__emu_land(apq__emu *emu);
 apq_status apq__emu_tensor_map(apq__emu *emu, const apq__tensor_box *box, apq_tensor_map *out,
                                apq_error *error);
+/* The box of a map that a kernel names. */
+apq__tensor_box apq__emu_read_map(apq__emu *emu, int line, const void *pointer);
 /* A copy into this block that has not landed: its operation; 0 if there is none. */
 uint32_t apq__emu_flight_into(const apq__emu *emu, int rank);
 

@@ -8,6 +8,8 @@
  * A store reads when it is issued, which nothing can tell from later, and writes when it is waited
  * for, or at the end. */
 
+enum { CHUNK = 16 };
+
 static void fence_async(apq_emu *words, int line) {
   (void)line;
   apq__emu *emu = apq__emu_of(words);
@@ -26,14 +28,8 @@ static apq__emu_store *push_store(apq__emu *emu, int line, apq__emu_thread *thre
   return &thread->stores[thread->store_count];
 }
 
-static void bulk_store(apq_emu *words, int line, void *to, int at, int bytes) {
-  apq__emu *emu = apq__emu_of(words);
-  apq__emu_thread *self = emu->current;
-  if (at % 16 || (uintptr_t)to % 16 || bytes % 16 || bytes <= 0)
-    apq__emu_fault(emu, line,
-                   "bulk store of %d bytes from offset %d to %p: multiples of 16 are wanted", bytes,
-                   at, to);
-  apq__emu_check_target(emu, line, to, (size_t)bytes);
+/* Reads `bytes` bytes of shared memory for a store; returns the operation. */
+static uint32_t read_shared(apq__emu *emu, int line, int at, int bytes) {
   const apq__emu_deed deed = {line, "bulk store's read", at, bytes};
   apq__emu_view view = apq__emu_view_now(emu);
   apq__emu_begin_async(emu);
@@ -42,16 +38,57 @@ static void bulk_store(apq_emu *words, int line, void *to, int at, int bytes) {
                                          .kind = APQ__EMU_STORE,
                                          .rank = (uint8_t)emu->block->rank,
                                          .issuer = (uint8_t)emu->block->rank,
-                                         .thread = (uint16_t)words->thread,
+                                         .thread = (uint16_t)emu->words.thread,
                                          .line = line,
                                      });
   apq__emu_gather_needs(emu, &view, emu->block, deed, op, APQ__EMU_GROUPS, &emu->needs);
   apq__emu_check_needs(emu, &view, emu->block, deed, &emu->needs);
+  return op;
+}
+
+/* Adds a store of `bytes` bytes to the current thread's; the caller fills them in. */
+static uint8_t *add_store(apq__emu *emu, int line, uint32_t op, void *to, int bytes) {
+  apq__emu_thread *self = emu->current;
+  apq__emu_check_target(emu, line, to, (size_t)bytes);
   apq__emu_store *store = push_store(emu, line, self);
   *store = (apq__emu_store){apq__alloc((size_t)bytes), to, bytes, line, self->store_groups, op, 0};
   if (!store->bytes) apq__emu_fault(emu, line, "no memory to emulate bulk stores");
-  memcpy(store->bytes, emu->shared + at, (size_t)bytes);
   self->store_count++;
+  return store->bytes;
+}
+
+static void bulk_store(apq_emu *words, int line, void *to, int at, int bytes) {
+  apq__emu *emu = apq__emu_of(words);
+  if (at % 16 || (uintptr_t)to % 16 || bytes % 16 || bytes <= 0)
+    apq__emu_fault(emu, line,
+                   "bulk store of %d bytes from offset %d to %p: multiples of 16 are wanted", bytes,
+                   at, to);
+  uint32_t op = read_shared(emu, line, at, bytes);
+  memcpy(add_store(emu, line, op, to, bytes), emu->shared + at, (size_t)bytes);
+}
+
+/* A store for each row of the box that lies in the tensor. */
+static void tma_store(apq_emu *words, int line, const void *map, int at, int x, int y, int z) {
+  apq__emu *emu = apq__emu_of(words);
+  const apq__tensor_box box = apq__emu_read_map(emu, line, map);
+  if (at % 128) apq__emu_fault(emu, line, "tensor store from offset %d: not 128-byte aligned", at);
+  if (x < 0 || y < 0 || z < 0)
+    apq__emu_fault(emu, line, "tensor store to (%d, %d, %d), before the tensor", x, y, z);
+  uint32_t op = read_shared(emu, line, at, box.box_bytes * box.box_rows);
+  unsigned mask = box.swizzle ? (unsigned)box.swizzle / CHUNK - 1 : 0;
+  if ((size_t)z >= box.planes || (size_t)x >= box.row_bytes) return;
+  size_t left = box.row_bytes - (size_t)x;
+  int bytes = left < (size_t)box.box_bytes ? (int)left : box.box_bytes;
+  for (int i = 0; i < box.box_rows && (size_t)(y + i) < box.rows; i++) {
+    char *to = (char *)(uintptr_t)box.base + (size_t)z * box.plane_pitch +
+               (size_t)(y + i) * box.row_pitch + (size_t)x;
+    uint8_t *row = add_store(emu, line, op, to, bytes);
+    for (int c = 0; c < bytes; c += CHUNK) {
+      unsigned from = (unsigned)(at + i * box.box_bytes + c);
+      memcpy(row + c, emu->shared + (from ^ (from >> 7 & mask) * CHUNK),
+             (size_t)(bytes - c < CHUNK ? bytes - c : CHUNK));
+    }
+  }
 }
 
 static void bulk_commit(apq_emu *words, int line) {
@@ -102,6 +139,7 @@ void apq__emu_finish_stores(apq__emu *emu) {
 void apq__emu_store_words(apq_emu *words) {
   words->fence_async = fence_async;
   words->bulk_store = bulk_store;
+  words->tma_store = tma_store;
   words->bulk_commit = bulk_commit;
   words->bulk_wait = bulk_wait;
 }
