@@ -3,9 +3,9 @@
 
 /* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]; with
  * IS_UNPACKED as codes, [W_STAGES][BLOCKS][TILE_N][128 bytes], in place of planes. */
-#define SLAB       (TILE_K / 8)
-#define BLOCKS     (TILE_K / 128)
-#define A_BYTES    (TILE_M * 128)
+#define SLAB    (TILE_K / 8)
+#define BLOCKS  (TILE_K / 128)
+#define A_BYTES (TILE_M * 128)
 #if IS_UNPACKED
 #define W_BYTES (TILE_N * TILE_K)
 #else
@@ -83,8 +83,8 @@ APQ_FUNCTION void apq_release_block(int slot, apq_ring *at) {
 }
 
 /* The copy of one block of activations, by one thread; the caller has waited for its slot. */
-APQ_FUNCTION void apq_copy_block(const apq_tma_args *args, const apq_work *work, int stage, int block,
-                                 int slot) {
+APQ_FUNCTION void apq_copy_block(const apq_tma_args *args, const apq_work *work, int stage,
+                                 int block, int slot) {
   apq_mbarrier_expect(FULL(slot), A_BYTES);
   apq_copy_tile(slot * A_BYTES, &args->a, FULL(slot), (stage * BLOCKS + block) * 128, work->m0, 0,
                 TILE_M, 128, CLUSTER_N, RANK_N, A_MASK);

@@ -7,7 +7,8 @@ end
 
 -- Bytes left for the activations' ring beside two slots of weights, edges and buffers.
 local function ring_bytes(config, problem, device)
-  return device.smem_per_block - 30 * 1024 - 2 * problem.p * config.tile_n * config.tile_k // 8
+  local bits = config.unpack == "registers" and problem.p or 8
+  return device.smem_per_block - 30 * 1024 - 2 * bits * config.tile_n * config.tile_k // 8
 end
 
 return space {

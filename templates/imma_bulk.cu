@@ -1,6 +1,6 @@
 /* Family imma_bulk: as imma, weight planes unpacked to u8 in registers, or once a tile into shared
- * memory, and products on mma.sync u8, m16n8k32, in the persistent blocks of the warpgroup families: bulk tensor copies bring the
- * operands.
+ * memory, and products on mma.sync u8, m16n8k32, in the persistent blocks of the warpgroup
+ * families: bulk tensor copies bring the operands.
  *
  * @family imma_bulk product bytes
  * @parts gemm_epilogue.cu unpack.cu warpgroup.cu byte_ring.cu byte_weights.cu imma_bulk.cu wgmma.cu
@@ -31,8 +31,8 @@
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
  *
- * A warp has 16 rows of each 64-row block of weights.  Codes in registers and activations meet as in
- * imma: word s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a
+ * A warp has 16 rows of each 64-row block of weights.  Codes in registers and activations meet as
+ * in imma: word s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a
  * token, in mma step s.  Codes in shared memory meet them as in igmma, chunks 2s and 2s + 1. */
 
 #define SUMS         (Y_SHARE / 2)

@@ -8,8 +8,9 @@
  * The family gives its knobs; RING_BYTES, RING_BARRIERS; apq_ring, apq_init_ring, apq_stage_count,
  * apq_skip_unit, apq_produce, apq_consume, apq_sum. */
 
-/* UNPACK: weights are unpacked by each multiplying warp for itself, or for all of them by UNPACK_WARPS
- * from UNPACK_FIRST on: three of the feeding warpgroup, or a warpgroup of their own, the last. */
+/* UNPACK: weights are unpacked by each multiplying warp for itself, or for all of them by
+ * UNPACK_WARPS from UNPACK_FIRST on: three of the feeding warpgroup, or a warpgroup of their own,
+ * the last. */
 #define IS_UNPACKED (UNPACK == UNPACK_SHARED || UNPACK == UNPACK_GROUP)
 #if UNPACK == UNPACK_GROUP
 #define UNPACK_FIRST (4 + 4 * CONSUMERS)
@@ -21,8 +22,8 @@
 #define THREADS      (128 + 128 * CONSUMERS)
 #endif
 
-/* Threads of the feeding warpgroup that prepare edges: all but its first warp, or that one where the
- * other warps unpack. */
+/* Threads of the feeding warpgroup that prepare edges: all but its first warp, or that one where
+ * the other warps unpack. */
 #if UNPACK == UNPACK_SHARED
 #define EDGE_FIRST   0
 #define EDGE_THREADS 32
