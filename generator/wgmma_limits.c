@@ -104,7 +104,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   int consumers = g.consumers < 4 ? g.consumers : 3;
   /* MULTIPLY_REGISTERS of templates/wgmma.cu; without unpacking, with it by feeding warps, and by a
    * warpgroup. */
-  static const int registers_of[3][4] = {{0, 255, 232, 160}, {0, 255, 192, 128}, {0, 240, 176, 0}};
+  static const int registers_of[3][4] = {{0, 255, 232, 160}, {0, 255, 168, 128}, {0, 240, 152, 0}};
   int has_unpackers = g.threads > 128 * (1 + g.consumers);
   int room = registers_of[g.is_unpacked + has_unpackers][consumers];
   if (has_unpackers && g.consumers == 2 && g.sums > 96) room = 200;
@@ -137,6 +137,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
       {g.is_unpacked && g.cluster_m > 1, "blocks of a cluster do not share unpacked weights"},
+      {g.is_unpacked && g.tile_k > 512, "weights are unpacked by up to 512 k"},
       {registers > room, "too many registers a thread"},
       {has_unpackers && !g.is_mma && g.consumers > 1 && g.sums > 96,
        "an instruction of so many columns needs more registers than 512 threads begin with"},

@@ -6,27 +6,28 @@
  *
  * A stage is made in shares of 32 rows' blocks of 128 k, one a lane.  Lanes side by side take the
  * blocks of one row, so that they load whole sectors, and TURN_OF a block exchanges pieces such
- * that eight of them still store to different banks.  Warps take shares in turn, and load
- * LOOKAHEAD of their own shares before they store. */
+ * that eight of them still store to different banks.  Warps take shares in turn. */
 #define SHARE_ROWS (32 / BLOCKS)
 #define SHARES     (TILE_N / SHARE_ROWS)
 #if UNPACK == UNPACK_GROUP && HAS_MANY_SUMS
-#define LOOKAHEAD (P > 4 ? 1 : 2)
+#define BATCH (P > 4 ? 1 : 2)
 #else
-#define LOOKAHEAD (P > 4 ? 2 : 4)
+#define BATCH (P > 7 ? 3 : P > 4 ? 4 : 6)
 #endif
 
-/* The share that a warp loads next: of a stage of one of the block's units. */
-typedef struct apq_cursor {
-  int unit, stage, end, n0, share;
-} apq_cursor;
+/* A stage of a unit and a warp's share of it. */
+typedef struct apq_share {
+  int stage, share;
+} apq_share;
 
-APQ_FUNCTION void apq_begin_unit(const apq_tiles *tiles, apq_cursor *at) {
-  if (at->unit >= tiles->units) return;
-  apq_work work = apq_work_at(tiles, at->unit);
-  at->stage = work.first;
-  at->end = work.end;
-  at->n0 = work.n0;
+/* The same warp's next one. */
+APQ_FUNCTION apq_share apq_next_share(apq_share at) {
+  at.share += UNPACK_WARPS;
+  if (at.share >= SHARES) {
+    at.share -= SHARES;
+    at.stage++;
+  }
+  return at;
 }
 
 /* Word t of a row's 16 bytes of plane i is word[i][t]. */
@@ -34,40 +35,45 @@ typedef struct apq_row_words {
   apq_u32 word[P][4];
 } apq_row_words;
 
-/* Loads the lane's block of a share.  Past the matrix the last row or block again: of such rows
- * nothing is stored, and such blocks meet activations of zero. */
-APQ_FUNCTION void apq_load_share(const apq_gemm_args *args, const apq_cursor *at,
-                                 apq_row_words *row) {
-  int l = apq_thread() % 32, blocks = args->row_bytes / 16;
-  int n = at->n0 + at->share * SHARE_ROWS + l / BLOCKS, block = at->stage * BLOCKS + l % BLOCKS;
-  if (n >= args->n) n = args->n - 1;
-  if (block >= blocks) block = blocks - 1;
-  const apq_u8 *from = (const apq_u8 *)args->w + ((long long)n * blocks + block) * 16;
-  long long plane_bytes = (long long)args->n * args->row_bytes;
+/* What a lane needs to load and to store, kept in registers. */
+typedef struct apq_unpacker {
+  const apq_u8 *w;
+  long long plane_bytes;
+  int last_row, blocks; /* of the matrix; of 128 k */
+  int row, block;       /* of this lane in a share */
+  int to;               /* where its first piece goes, in the first slot and share */
+} apq_unpacker;
+
+APQ_FUNCTION apq_unpacker apq_unpacker_of(const apq_gemm_args *args) {
+  int l = apq_thread() % 32;
+  apq_unpacker u = {(const apq_u8 *)args->w, (long long)args->n * args->row_bytes, args->n - 1,
+                    args->row_bytes / 16, l / BLOCKS, l % BLOCKS, 0};
+  u.to = W_AT + (u.block * TILE_N + u.row) * 128 + (2 * TURN_OF(u.block) ^ (u.row & 7)) * 16;
+  apq_early64(u.w);
+  apq_early64(u.plane_bytes);
+  apq_early32(u.last_row);
+  apq_early32(u.blocks);
+  apq_early32(u.row);
+  apq_early32(u.block);
+  apq_early32(u.to);
+  return u;
+}
+
+/* Loads the lane's block of a share of the tile from channel n0 on.  Past the matrix the last row
+ * or block again: of such rows nothing is stored, and such blocks meet activations of zero. */
+APQ_FUNCTION void apq_load_share(const apq_unpacker *u, int n0, apq_share at, apq_row_words *row) {
+  int n = n0 + at.share * SHARE_ROWS + u->row, block = at.stage * BLOCKS + u->block;
+  if (n > u->last_row) n = u->last_row;
+  if (block >= u->blocks) block = u->blocks - 1;
+  const apq_u8 *from = u->w + ((long long)n * u->blocks + block) * 16;
   APQ_UNROLL
   for (int plane = 0; plane < P; plane++) {
-    apq_u32x4 four = apq_ldg128_stream(from);
-    from += plane_bytes;
+    apq_u32x4 four = apq_ldg128_stream(from + plane * u->plane_bytes);
     row->word[plane][0] = four.x;
     row->word[plane][1] = four.y;
     row->word[plane][2] = four.z;
     row->word[plane][3] = four.w;
   }
-}
-
-/* Loads the warp's next share and goes on to the one behind; 0 where none is left. */
-APQ_FUNCTION int apq_load_ahead(const apq_gemm_args *args, const apq_tiles *tiles, apq_cursor *at,
-                                apq_row_words *row) {
-  if (at->unit >= tiles->units) return 0;
-  apq_load_share(args, at, row);
-  at->share += UNPACK_WARPS;
-  if (at->share < SHARES) return 1;
-  at->share -= SHARES;
-  at->stage++;
-  if (at->stage < at->end) return 1;
-  at->unit += UNIT_STEP;
-  apq_begin_unit(tiles, at);
-  return 1;
 }
 
 /* The row's codes: piece[b][t] has k = 32t + 8j + b in byte j. */
@@ -83,10 +89,7 @@ APQ_FUNCTION void apq_row_codes(const apq_row_words *row, apq_u32 piece[8][4]) {
   }
 }
 
-APQ_FUNCTION void apq_store_share(int slot, int share, apq_u32 piece[8][4]) {
-  int l = apq_thread() % 32, row = share * SHARE_ROWS + l / BLOCKS, block = l % BLOCKS;
-  int at = W_AT + slot * W_BYTES + (block * TILE_N + row) * 128;
-  at += (2 * TURN_OF(block) ^ (row & 7)) * 16;
+APQ_FUNCTION void apq_store_share(int at, apq_u32 piece[8][4]) {
   APQ_UNROLL
   for (int b = 0; b < 8; b++) {
     apq_u32x4 four = {piece[b][0], piece[b][1], piece[b][2], piece[b][3]};
@@ -94,33 +97,40 @@ APQ_FUNCTION void apq_store_share(int slot, int share, apq_u32 piece[8][4]) {
   }
 }
 
-/* The shares of one of UNPACK_WARPS of all that the block needs. */
+/* The shares of one of UNPACK_WARPS of all that the block needs.  A warp waits for its loads all
+ * at once, as the compiler gives them one scoreboard: so it starts BATCH shares' together. */
 APQ_FUNCTION void apq_feed_weights(const apq_gemm_args *args, const apq_tiles *tiles) {
-  int warp = apq_thread() / 32 - UNPACK_FIRST;
-  apq_cursor ahead = {FIRST_UNIT, 0, 0, 0, warp};
-  apq_begin_unit(tiles, &ahead);
-  apq_place at = {0, 0};
-  apq_row_words row[LOOKAHEAD];
-  int share = warp, is_first = 1, loaded = 0;
-  APQ_UNROLL
-  for (int i = 0; i < LOOKAHEAD; i++) loaded += apq_load_ahead(args, tiles, &ahead, &row[i]);
-  APQ_NO_UNROLL
-  while (loaded > 0) {
-    APQ_UNROLL
-    for (int i = 0; i < LOOKAHEAD; i++) {
-      if (loaded == 0) continue;
-      apq_u32 piece[8][4];
-      apq_row_codes(&row[i], piece);
-      if (is_first) apq_mbarrier_wait(W_FREE(at.slot), at.phase ^ 1);
-      apq_store_share(at.slot, share, piece);
-      loaded += apq_load_ahead(args, tiles, &ahead, &row[i]) - 1;
-      share += UNPACK_WARPS;
-      is_first = share >= SHARES;
-      if (is_first) {
-        share -= SHARES;
-        apq_fence_async();
-        apq_arrive_warp(W_FULL(at.slot));
-        at = apq_next_place(at, W_STAGES);
+  apq_unpacker u = apq_unpacker_of(args);
+  apq_place to = {0, 0};
+  apq_share at = {0, apq_thread() / 32 - UNPACK_FIRST};
+  for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
+    apq_work work = apq_work_at(tiles, unit);
+    int is_first = 1;
+    at.stage = work.first;
+    APQ_NO_UNROLL
+    while (at.stage < work.end) {
+      apq_row_words row[BATCH];
+      apq_share next = at;
+      APQ_UNROLL
+      for (int i = 0; i < BATCH; i++) {
+        if (next.stage < work.end) apq_load_share(&u, work.n0, next, &row[i]);
+        next = apq_next_share(next);
+      }
+      APQ_UNROLL
+      for (int i = 0; i < BATCH; i++) {
+        if (at.stage >= work.end) continue;
+        apq_u32 piece[8][4];
+        apq_row_codes(&row[i], piece);
+        if (is_first) apq_mbarrier_wait(W_FREE(to.slot), to.phase ^ 1);
+        apq_store_share(u.to + to.slot * W_BYTES + at.share * (SHARE_ROWS * 128), piece);
+        next = apq_next_share(at);
+        is_first = next.stage > at.stage;
+        at = next;
+        if (is_first) {
+          apq_fence_async();
+          apq_arrive_warp(W_FULL(to.slot));
+          to = apq_next_place(to, W_STAGES);
+        }
       }
     }
   }

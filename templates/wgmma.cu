@@ -526,11 +526,11 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
  * all, or what is left of that when each has as many at first. */
 #if UNPACK == UNPACK_GROUP
 #define FEED_REGISTERS     40
-#define UNPACK_REGISTERS   (HAS_MANY_SUMS ? 72 : 120)
-#define MULTIPLY_REGISTERS (CONSUMERS == 1 ? 240 : HAS_MANY_SUMS ? 200 : 176)
+#define UNPACK_REGISTERS   (HAS_MANY_SUMS ? 72 : 168)
+#define MULTIPLY_REGISTERS (CONSUMERS == 1 ? 240 : HAS_MANY_SUMS ? 200 : 152)
 #elif UNPACK == UNPACK_SHARED
-#define FEED_REGISTERS     120
-#define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 192 : 128)
+#define FEED_REGISTERS     (CONSUMERS == 2 ? 168 : 120)
+#define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 168 : 128)
 #elif CONSUMERS == 1
 #define FEED_REGISTERS     32
 #define MULTIPLY_REGISTERS 224
@@ -586,7 +586,11 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, RESIDENT) {
 #endif
 #if UNPACK == UNPACK_GROUP
   } else if (warpgroup > CONSUMERS) {
+#if HAS_MANY_SUMS || CONSUMERS == 1
     apq_registers_decrease(UNPACK_REGISTERS);
+#else
+    apq_registers_increase(UNPACK_REGISTERS);
+#endif
     apq_feed_weights(&args.gemm, &tiles);
 #endif
   } else {
