@@ -31,8 +31,8 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
   g.sm_blocks = apq__config_int(config, "sm_blocks", 1);
-  int has_unpackers = apq__config_is(config, "unpack", "group");
-  g.is_unpacked = has_unpackers || apq__config_is(config, "unpack", "shared");
+  g.has_unpackers = apq__config_is(config, "unpack", "group");
+  g.is_unpacked = g.has_unpackers || apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
   g.y_tile = g.swap ? g.tile_m : g.tile_n;
@@ -49,7 +49,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.columns = g.y_planes * g.y_share;
   g.sums = g.x_blocks * g.x_planes * g.columns / 2;
   g.slab = g.tile_k / 8;
-  g.threads = 128 * (1 + has_unpackers + g.consumers);
+  g.threads = 128 * (1 + g.has_unpackers + g.consumers);
   if (g.is_bytes) {
     g.stage_bytes = g.tile_m * 128;
     g.w_slot_bytes = g.tile_n * (g.is_unpacked ? g.tile_k : g.p * g.slab);
@@ -105,9 +105,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   /* MULTIPLY_REGISTERS of templates/wgmma.cu; without unpacking, with it by feeding warps, and by a
    * warpgroup. */
   static const int registers_of[3][4] = {{0, 255, 232, 160}, {0, 255, 168, 128}, {0, 240, 152, 0}};
-  int has_unpackers = g.threads > 128 * (1 + g.consumers);
-  int room = registers_of[g.is_unpacked + has_unpackers][consumers];
-  if (has_unpackers && g.consumers == 2 && g.sums > 96) room = 200;
+  int room = registers_of[g.is_unpacked + g.has_unpackers][consumers];
+  if (g.has_unpackers && g.consumers == 2 && g.sums > 96) room = 200;
   if (g.sm_blocks > 1) room = 224;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
@@ -139,7 +138,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.is_unpacked && g.cluster_m > 1, "blocks of a cluster do not share unpacked weights"},
       {g.is_unpacked && g.tile_k > 512, "weights are unpacked by up to 512 k"},
       {registers > room, "too many registers a thread"},
-      {has_unpackers && !g.is_mma && g.consumers > 1 && g.sums > 96,
+      {g.has_unpackers && !g.is_mma && g.consumers > 1 && g.sums > 96,
        "an instruction of so many columns needs more registers than 512 threads begin with"},
       {g.sm_blocks > 1 && (g.consumers > 1 || g.is_unpacked || g.cluster_m * g.cluster_n > 1),
        "two blocks of an SM have one consumer each, registers for nothing else, and no cluster"},

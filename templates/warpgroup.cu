@@ -66,8 +66,8 @@
 #define Y_FIRST(sharer) 0
 #endif
 
-/* More than 96 a thread, which leaves few registers to an unpacking warpgroup. */
-#define HAS_MANY_SUMS (TILE_M * TILE_N / SHARERS > 96 * 128)
+/* More than 96 a thread of two warpgroups, which leaves few registers to an unpacking one. */
+#define HAS_MANY_SUMS (CONSUMERS == 2 && TILE_M * TILE_N / SHARERS > 96 * 128)
 
 /* Blocks along m share the weights of their tiles, blocks along n the activations. */
 #define CLUSTER (CLUSTER_M * CLUSTER_N)
