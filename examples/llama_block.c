@@ -12,7 +12,7 @@
  * llama-2-7b` first makes it fast.  Without a GPU a small block runs on the emulated device and is
  * not timed.
  *
- *   llama_block [LAYERS]
+ *   llama_block [LAYERS [TOKENS [BITS]]]       such as: llama_block 4 1,2048 W2A2,W2A8
  *
  * The few functions of the CUDA driver and of cuBLASLt that are needed are declared here and loaded
  * at run time, so that building it takes no toolkit. */
@@ -354,29 +354,57 @@ static double time_rival(sizes s, int m, int layers, void *stream) {
 
 /* ---- main ---- */
 
-enum { COUNTS = 4, LAYERS_MAX = 32 };
-static const int counts[COUNTS] = {1, 16, 128, 2048};
-static const struct { int weight_bits, input_bits; } pairs[] = {{2, 2}, {2, 8}, {4, 4}, {4, 8}};
-enum { PAIRS = sizeof pairs / sizeof pairs[0] };
+enum { LIST_MAX = 8, LAYERS_MAX = 32 };
+
+/* What is timed: numbers of tokens, and bits of weights (at most four) and activations. */
+static int counts[LIST_MAX] = {1, 16, 128, 2048}, count_count = 4;
+static struct { int weight_bits, input_bits; } pairs[LIST_MAX] = {{2, 2}, {2, 8}, {4, 4}, {4, 8}};
+static int pair_count = 4;
+
+static int read_counts(const char *list) {
+  for (count_count = 0; count_count < LIST_MAX; list++) {
+    int length = 0;
+    if (sscanf(list, "%d%n", &counts[count_count], &length) != 1 || counts[count_count] < 1)
+      return 0;
+    count_count++;
+    list += length;
+    if (*list != ',') return *list == 0;
+  }
+  return 0;
+}
+
+static int read_pairs(const char *list) {
+  for (pair_count = 0; pair_count < LIST_MAX; list++) {
+    int w = 0, a = 0, length = 0;
+    if (sscanf(list, "W%1dA%1d%n", &w, &a, &length) != 2 || w < 1 || w > 4 || a < 1 || a > 8)
+      return 0;
+    pairs[pair_count].weight_bits = w;
+    pairs[pair_count++].input_bits = a;
+    list += length;
+    if (*list != ',') return *list == 0;
+  }
+  return 0;
+}
 
 static void time_all(sizes s, const layer *layers, int layer_count) {
   void *cuda_context = NULL, *stream = NULL;
   int ordinal = 0;
-  double rival_seconds[COUNTS] = {0};
+  double rival_seconds[LIST_MAX] = {0};
   must(cuda.cuDeviceGet(&ordinal, 0), "cuDeviceGet");
   must(cuda.cuDevicePrimaryCtxRetain(&cuda_context, ordinal), "cuDevicePrimaryCtxRetain");
   must(cuda.cuCtxSetCurrent(cuda_context), "cuCtxSetCurrent");
   must(cuda.cuStreamCreate(&stream, 1), "cuStreamCreate");
   const int has_rival = load_cublaslt();
-  for (int i = 0; has_rival && i < COUNTS; i++)
+  for (int i = 0; has_rival && i < count_count; i++)
     rival_seconds[i] = time_rival(s, counts[i], layer_count, stream);
   if (!has_rival) printf("cuBLASLt was not found: no comparison\n");
   printf("%6s %6s %14s %18s %8s\n", "M", "bits", "us a block", "cuBLASLt fp16 us", "ratio");
-  for (int p = 0; p < PAIRS; p++) {
+  for (int p = 0; p < pair_count; p++) {
     block blocks[LAYERS_MAX];
     for (int l = 0; l < layer_count; l++)
-      blocks[l] = make_block(&layers[l], pairs[p].weight_bits, pairs[p].input_bits, counts, COUNTS);
-    for (int i = 0; i < COUNTS; i++) {
+      blocks[l] =
+          make_block(&layers[l], pairs[p].weight_bits, pairs[p].input_bits, counts, count_count);
+    for (int i = 0; i < count_count; i++) {
       buffers u = make_buffers(s, &blocks[0], counts[i]);
       begin_capture(stream);
       for (int l = 0; l < layer_count; l++) run_block(s, &blocks[l], &u, counts[i], stream);
@@ -392,8 +420,11 @@ static void time_all(sizes s, const layer *layers, int layer_count) {
 
 int main(int argc, char **argv) {
   int layer_count = argc > 1 ? atoi(argv[1]) : 4;
-  if (layer_count < 1 || layer_count > LAYERS_MAX) {
-    fprintf(stderr, "usage: llama_block [LAYERS]: 1 to %d\n", LAYERS_MAX);
+  if (layer_count < 1 || layer_count > LAYERS_MAX || (argc > 2 && !read_counts(argv[2])) ||
+      (argc > 3 && !read_pairs(argv[3]))) {
+    fprintf(stderr,
+            "usage: llama_block [LAYERS [TOKENS [BITS]]]: at most %d layers, %d of each list\n",
+            LAYERS_MAX, LIST_MAX);
     return 2;
   }
   char text[2048];
@@ -418,7 +449,7 @@ int main(int argc, char **argv) {
   free(codes);
 
   /* Once outside of any graph, the results looked at. */
-  block b = make_block(&layers[0], 2, 8, counts, 1);
+  block b = make_block(&layers[0], 2, 8, (const int[]){1}, 1);
   buffers u = make_buffers(s, &b, 1);
   uint16_t y[8];
   run_block(s, &b, &u, 1, NULL);

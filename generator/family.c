@@ -53,13 +53,15 @@ static void read_knob(apq__family *family, const char *line) {
   knob->doc = docs[used++];
 }
 
-/* " * @parts name name ...": the template files that make the kernel, in their order. */
+/* " * @parts name name ...", one or several lines: the template files that make the kernel, in
+ * their order. */
 static void read_parts(apq__family *family, const char *text) {
-  const char *at = strstr(text, " * @parts ");
-  if (!at) return;
-  at += strlen(" * @parts ");
-  while (*at != '\n' && family->part_count < APQ__PARTS_MAX)
-    at = next_word(at, family->part[family->part_count++], sizeof family->part[0]);
+  const char *mark = " * @parts ";
+  for (const char *at = strstr(text, mark); at; at = strstr(at, mark)) {
+    at += strlen(mark);
+    while (*at != '\n' && family->part_count < APQ__PARTS_MAX)
+      at = next_word(at, family->part[family->part_count++], sizeof family->part[0]);
+  }
 }
 
 static void hash_family(apq__family *family, int emulated) {

@@ -5,7 +5,7 @@
 #include "embedded.h"
 #include "generator.h"
 
-enum { APQ__PARTS_MAX = 8, APQ__FAMILIES_MAX = 16 };
+enum { APQ__PARTS_MAX = 10, APQ__FAMILIES_MAX = 16 };
 
 /* What the generator computes about a family's kernels, beyond what its template declares. */
 typedef struct apq__family_ops {
@@ -84,7 +84,7 @@ double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
  * igmma.cu and imma_bulk.cu define them. */
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
-      split_k;
+      split_k, group;
   int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead;
   int is_unpacked;   /* weights lie in shared memory as codes */
   int has_unpackers; /* and a warpgroup of its own unpacks them */
@@ -98,6 +98,7 @@ typedef struct apq__wgmma_knobs {
   int slab;                          /* bytes of a plane's row in a stage */
   int stage_bytes;                   /* a slot of the ring; igmma: of the activations' ring */
   int w_slot_bytes;                  /* igmma: a slot of the weights' ring */
+  int group_bytes;                   /* edges of all groups in the ring */
   int ring_bytes, threads, sums;     /* sums: accumulators of a thread */
 } apq__wgmma_knobs;
 

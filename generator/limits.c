@@ -96,7 +96,10 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
   unsigned warps = (unsigned)apq__config_int(config, "warps", 1);
   if (32 * warps > (unsigned)target->threads_per_sm)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more threads than an SM has");
-  *shape = (apq__shape){.threads = 32 * warps, .smem_bytes = 12 * warps, .registers = 32};
+  *shape = (apq__shape){.threads = 32 * warps,
+                        .smem_bytes = 12 * warps,
+                        .registers = 32,
+                        .dependent = target->cc >= 90};
   if (problem) {
     shape->grid[0] = (unsigned)problem->m;
     shape->grid[1] = shape->grid[2] = 1;

@@ -84,9 +84,17 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
       (w_rows / g->cluster_m * 0.125 + a_rows / g->cluster_n * (g->is_bytes ? 1.0 : 0.125)) * depth;
   double l2_rate = target->l2_bytes_per_s * bulk_gain / target->sm_count / target->clock_hz;
   double busy = at_least(at_least(tensor / 0.93, shared), fetched / l2_rate);
+  /* A group's sums are recombined, corrected, converted, scaled and added by each lane; what is
+   * shorter than a block multiplies it once a group. */
+  double ends = 0, results = (double)g->tile_m * g->tile_n;
+  if (g->group) {
+    ends = depth / g->group * (results * (4 + g->x_planes * g->y_planes) / 128 + 60);
+    integer += ends;
+    if (g->is_bytes && g->group < 128) busy *= 128.0 / g->group;
+  }
   /* Where unpacking takes about as long, the two hide each other only in part. */
   busy = pow(pow(busy, 6) + pow(integer, 6), 1.0 / 6);
-  if (g->is_mma) busy = at_least(mma_cycles(g, target, depth), fetched / l2_rate);
+  if (g->is_mma) busy = at_least(mma_cycles(g, target, depth) + ends, fetched / l2_rate);
   /* A ring has to cover the latency of its copies, about 1 500 cycles. */
   double covered = (g->stages - 1) * (double)(g->is_bytes ? 128 : g->tile_k) / depth * busy;
   if (covered < 1500) busy += (1500 - covered) / (covered + 300) * 0.8 * busy;
@@ -113,7 +121,8 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
 
   double outputs = (double)g.tile_m * g.tile_n;
   double operations = 12.5 + (g.is_horner || g.is_bytes ? 0 : g.p * g.q - 1) * 1.5;
-  double epilogue = outputs * (g.store == APQ__STORE_DIRECT ? 4 * operations : operations) / 128 + 400;
+  double epilogue =
+      outputs * (g.store == APQ__STORE_DIRECT ? 4 * operations : operations) / 128 + 400;
   if (g.overlap) epilogue *= 0.5;
   if (g.split_k > 1) epilogue += outputs * 8 / 128 + 2500;
   double unit = loop + epilogue;

@@ -21,6 +21,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.cluster_m = apq__config_int(config, "cluster_m", 1);
   g.cluster_n = apq__config_int(config, "cluster_n", 1);
   g.split_k = apq__config_int(config, "split_k", 1);
+  g.group = apq__config_int(config, "group", 0);
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
   g.overlap = apq__config_int(config, "overlap", 0);
@@ -31,7 +32,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
   g.sm_blocks = apq__config_int(config, "sm_blocks", 1);
-  g.has_unpackers = apq__config_is(config, "unpack", "group");
+  g.has_unpackers = apq__config_is(config, "unpack", "apart");
   g.is_unpacked = g.has_unpackers || apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
@@ -56,7 +57,11 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   } else {
     g.stage_bytes = (g.x_planes * g.x_tile + g.columns) * g.slab;
   }
-  g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes;
+  /* templates/wgmma_groups.cu: 8 bytes a token and 16 a channel. */
+  if (g.group)
+    g.group_bytes = (g.is_bytes ? g.w_stages : g.stages) * (g.tile_k / g.group) *
+                    (g.tile_m * 8 + g.tile_n * 16);
+  g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes + g.group_bytes;
   return g;
 }
 
@@ -87,6 +92,14 @@ static int shared_bytes(const apq__wgmma_knobs *g) {
 
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
 static int estimate_registers(const apq__wgmma_knobs *g) {
+  /* With groups: a total for each result; the edges of both sides; what is left of the codes of
+   * other groups. */
+  if (g->group) {
+    int codes = g->is_mma     ? 2 * (g->p > 4 ? 8 : 4) + 4
+                : g->is_bytes ? (g->group < 128 ? 48 : 32)
+                              : 0;
+    return g->sums + g->x_blocks * (g->y_share / 2 + 6 + codes) + 44;
+  }
   /* imma_bulk: words of planes, codes of a step, activations of the first products. */
   if (g->is_mma && g->is_unpacked)
     return g->sums + g->x_blocks * 4 * (1 + g->is_ahead) + (g->is_ahead ? g->y_share / 4 : 4) + 30;
@@ -108,6 +121,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   int room = registers_of[g.is_unpacked + g.has_unpackers][consumers];
   if (g.has_unpackers && g.consumers == 2 && g.sums > 96) room = 200;
   if (g.sm_blocks > 1) room = 224;
+  if (g.group && g.consumers == 2) room = 216;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
@@ -132,10 +146,24 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
       {g.store == APQ__STORE_TENSOR && (g.out_bytes != 2 || row_bytes(&g) != 128),
        "store=tensor needs 16-bit results in rows of 64"},
+      {g.group && g.split_k > 1,
+       "group scales need split_k=1: their floats are added in the order of the groups"},
+      {g.group && g.is_horner, "group scales need schedule=side: all planes of a group at once"},
+      {g.group && g.is_pingpong,
+       "group scales need roles=cooperative: one warpgroup adds to its totals under the products "
+       "of another"},
+      {g.group && g.overlap, "group scales need overlap=0: a tile ends with totals, not in halves"},
+      {g.group && g.is_ahead, "ahead=1 is not made for group scales"},
+      {g.group && !g.is_bytes && g.group % 256,
+       "a b1 instruction spans 256 k: more than one group"},
+      {g.group && g.tile_k % g.group, "tile_k is not a multiple of the group"},
+      {g.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
       {g.is_unpacked && g.cluster_m > 1, "blocks of a cluster do not share unpacked weights"},
+      {g.group && (g.is_unpacked || g.sm_blocks > 1),
+       "groups need unpack=registers and the registers of a block alone"},
       {g.is_unpacked && g.tile_k > 512, "weights are unpacked by up to 512 k"},
       {registers > room, "too many registers a thread"},
       {g.has_unpackers && !g.is_mma && g.consumers > 1 && g.sums > 96,
@@ -153,10 +181,13 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
                         .smem_bytes = (unsigned)smem,
                         .registers = registers,
                         .cluster = cluster,
+                        .dependent = apq__config_int(config, "pdl", 0),
                         .is_tma = 1,
                         .w_box = {g.slab, w_slice, g.slab},
                         .a_box = {g.is_bytes ? 128 : g.slab, a_slice, g.is_bytes ? 128 : g.slab}};
-  if (g.store == APQ__STORE_TENSOR) shape->y_box = (apq__box){row_bytes(&g), buffer_rows(&g), 128};
+  if (g.store == APQ__STORE_TENSOR)
+    /* With swap, one copy a buffer; else each warp copies the 16 rows it has of it. */
+    shape->y_box = (apq__box){row_bytes(&g), g.swap ? buffer_rows(&g) : 16, 128};
   if (!problem) return APQ_OK;
   long long m = apq__ceil_div(problem->m, g.tile_m * g.cluster_m);
   long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;

@@ -15,8 +15,9 @@ apq_status apq__kernel_launch(apq__device *device, const apq__kernel *kernel,
 }
 
 /* The map of `planes` planes of `rows` rows of `row_bytes` bytes without gaps. */
-static apq_status make_map(apq__device *device, const apq__box *box, const void *base, int planes,
-                           int rows, int row_bytes, apq_tensor_map *out, apq_error *error) {
+static apq_status get_map(apq__map_cache *cache, apq__device *device, const apq__box *box,
+                          const void *base, int planes, int rows, int row_bytes,
+                          apq_tensor_map *out, apq_error *error) {
   const apq__tensor_box tensor = {.base = base,
                                   .row_bytes = (size_t)row_bytes,
                                   .rows = (size_t)rows,
@@ -26,19 +27,19 @@ static apq_status make_map(apq__device *device, const apq__box *box, const void 
                                   .box_bytes = box->bytes,
                                   .box_rows = box->rows,
                                   .swizzle = box->swizzle};
-  return device->ops->tensor_map(device, &tensor, out, error);
+  return apq__map_get(cache, device, &tensor, out, error);
 }
 
-/* The map of y, whose rows may be apart; none where they do not begin at 16-byte addresses, which
- * the kernel sees for itself.  Results of 2 bytes. */
-static apq_status make_result_map(apq__device *device, const apq__shape *shape,
-                                  const apq_gemm_args *args, apq_tensor_map *out,
-                                  apq_error *error) {
+/* The map of y, whose rows may be apart; none where they do not begin and end at 16-byte addresses,
+ * which the kernel sees for itself.  Results of 2 bytes. */
+static apq_status get_result_map(apq__map_cache *cache, apq__device *device,
+                                 const apq__shape *shape, const apq_gemm_args *args,
+                                 apq_tensor_map *out, apq_error *error) {
   enum { BYTES = 2, ALIGNMENT = 16 };
-  const size_t pitch = (size_t)args->ldy * BYTES;
-  if (pitch % ALIGNMENT || (uintptr_t)args->y % ALIGNMENT) return APQ_OK;
+  const size_t pitch = (size_t)args->ldy * BYTES, row_bytes = (size_t)args->n * BYTES;
+  if (pitch % ALIGNMENT || row_bytes % ALIGNMENT || (uintptr_t)args->y % ALIGNMENT) return APQ_OK;
   const apq__tensor_box tensor = {.base = args->y,
-                                  .row_bytes = (size_t)args->n * BYTES,
+                                  .row_bytes = row_bytes,
                                   .rows = (size_t)args->m,
                                   .planes = 1,
                                   .row_pitch = pitch,
@@ -46,26 +47,27 @@ static apq_status make_result_map(apq__device *device, const apq__shape *shape,
                                   .box_bytes = shape->y_box.bytes,
                                   .box_rows = shape->y_box.rows,
                                   .swizzle = shape->y_box.swizzle};
-  return device->ops->tensor_map(device, &tensor, out, error);
+  return apq__map_get(cache, device, &tensor, out, error);
 }
 
 apq_status apq__weights_map(apq__device *device, const apq__shape *shape, const apq_gemm_args *args,
                             int p, apq_tensor_map *out, apq_error *error) {
-  return make_map(device, &shape->w_box, args->w, p, args->n, args->row_bytes, out, error);
+  return get_map(NULL, device, &shape->w_box, args->w, p, args->n, args->row_bytes, out, error);
 }
 
 apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
                                const apq__shape *shape, const apq_gemm_args *args,
-                               const apq_tensor_map *w_map, int q, int wants_bytes, void *stream,
-                               apq_error *error) {
+                               const apq_tensor_map *w_map, apq__map_cache *cache, int q,
+                               int wants_bytes, void *stream, apq_error *error) {
   if (!shape->is_tma)
     return apq__kernel_launch(device, kernel, shape, args, sizeof *args, stream, error);
   apq_tma_args all = {.w = *w_map, .gemm = *args};
   /* A byte row holds eight bytes for each byte of a plane's row. */
   const int a_bytes = args->row_bytes * (wants_bytes ? 8 : 1);
-  apq_status status = make_map(device, &shape->a_box, args->a, wants_bytes ? 1 : q, args->m,
-                               a_bytes, &all.a, error);
-  if (!status && shape->y_box.bytes) status = make_result_map(device, shape, args, &all.y, error);
+  apq_status status = get_map(cache, device, &shape->a_box, args->a, wants_bytes ? 1 : q, args->m,
+                              a_bytes, &all.a, error);
+  if (!status && shape->y_box.bytes)
+    status = get_result_map(cache, device, shape, args, &all.y, error);
   if (status) return status;
   return apq__kernel_launch(device, kernel, shape, &all, sizeof all, stream, error);
 }

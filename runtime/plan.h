@@ -9,6 +9,7 @@
 #include "entry.h"
 #include "format.h"
 #include "kernel_abi.h"
+#include "map_cache.h"
 
 /* One product of a plan: the arguments of its kernel, but for those of the run. */
 typedef struct apq__plan_product {
@@ -50,6 +51,7 @@ struct apq_plan {
   _Atomic(apq__slot_table *) table; /* NULL before the first prepare */
   /* Addresses that were found to be the device's: looking one up costs as much as a run should. */
   _Atomic(uintptr_t) seen[APQ__SEEN];
+  apq__map_cache maps; /* of activations and results */
   int count;
   apq__plan_product product[];
 };

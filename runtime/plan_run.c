@@ -140,7 +140,8 @@ static apq_status launch_product(const run *r, int i, const apq_output *output) 
   args.ldy = output->ldy;
   args.m = r->m;
   return apq__product_launch(plan->context->device, product->kernel->kernel, &product->choice.shape,
-                             &args, r->slot->maps ? &r->slot->maps[i] : NULL, plan->recipe->key.q,
+                             &args, r->slot->maps ? &r->slot->maps[i] : NULL,
+                             (apq__map_cache *)&plan->maps, plan->recipe->key.q,
                              product->wants_bytes, r->stream, r->error);
 }
 
@@ -158,8 +159,9 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
     return apq__fail(error, APQ_NOT_PREPARED, "argument",
                      "m=%d: not among the sizes given to apq_plan_prepare", m);
   const apq__recipe_key *key = &plan->recipe->key;
+  const int count = plan->count;
   status = check_matrix(plan, x, "x", &ldx, key->k, key->input, error);
-  for (int i = 0; i < plan->count && !status; i++)
+  for (int i = 0; i < count && !status; i++)
     status = check_output(plan, &plan->product[i], &output[i], error);
   if (!status) status = check_workspace(plan, slot->entry, m, workspace, workspace_bytes, error);
 
@@ -170,7 +172,7 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
     status = launch_pack(&r, form, packed == 0, x, ldx);
     packed++;
   }
-  for (int i = 0; i < plan->count && !status; i++) status = launch_product(&r, i, &output[i]);
+  for (int i = 0; i < count && !status; i++) status = launch_product(&r, i, &output[i]);
   return status;
 }
 

@@ -1,7 +1,8 @@
 /* Family bgmma: bit-serial products on wgmma b1 AND + POPC, m64nNk256, fed by bulk tensor copies.
  *
  * @family bgmma product planes
- * @parts gemm_epilogue.cu warpgroup.cu bgmma.cu bgmma_halves.cu wgmma.cu
+ * @parts gemm_epilogue.cu warpgroup.cu wgmma_groups.cu bgmma.cu bgmma_halves.cu
+ * @parts bgmma_groups.cu wgmma.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 2 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -28,6 +29,8 @@
  * a tile is stored
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
+ * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * A stage holds, of tile_k bits, the rows of the x planes and of the y planes.  Side by side all y
  * planes are columns of one instruction and each x plane has its own sums; every plane product of
@@ -83,20 +86,25 @@
 #define ACCUMULATORS (X_BLOCKS * X_PLANES)
 #define Y_AT         (X_PLANES * X_TILE * SLAB)
 #define STAGE_BYTES  ((X_PLANES * X_TILE + COLUMNS) * SLAB)
-#define RING_BYTES   (STAGES * STAGE_BYTES)
+/* With groups their edges follow, a set for each slot (wgmma_groups.cu). */
+#define GROUPS_AT   (STAGES * STAGE_BYTES)
+#define GROUP_SLOTS STAGES
+#define RING_BYTES  (GROUPS_AT + GROUP_SLOTS * GROUP_SET_BYTES)
 
 /* Two barriers a slot: filled, free; and one a warpgroup, for the stagger or for its turns. */
-#define FULL(slot)    (BARRIERS_AT + 8 * (slot))
-#define FREE(slot)    (BARRIERS_AT + 8 * (STAGES + (slot)))
-#define STARTED(w)    (BARRIERS_AT + 8 * (2 * STAGES + (w)))
-#define TURN(w)       (BARRIERS_AT + 8 * (2 * STAGES + (w)))
-#define RING_BARRIERS (2 * STAGES + CONSUMERS)
-#define BARRIERS_AT   RING_BYTES
+#define FULL(slot)       (BARRIERS_AT + 8 * (slot))
+#define FREE(slot)       (BARRIERS_AT + 8 * (STAGES + (slot)))
+#define GROUP_FULL(slot) FULL(slot)
+#define GROUP_FREE(slot) FREE(slot)
+#define STARTED(w)       (BARRIERS_AT + 8 * (2 * STAGES + (w)))
+#define TURN(w)          (BARRIERS_AT + 8 * (2 * STAGES + (w)))
+#define RING_BARRIERS    (2 * STAGES + CONSUMERS)
+#define BARRIERS_AT      RING_BYTES
 
 APQ_FUNCTION void apq_init_ring(void) {
   APQ_UNROLL
   for (int slot = 0; slot < STAGES; slot++) {
-    apq_mbarrier_init(FULL(slot), 1);
+    apq_mbarrier_init(FULL(slot), 1 + GROUP_ARRIVALS);
     apq_mbarrier_init(FREE(slot), RELEASES(SHARERS));
   }
   APQ_UNROLL
@@ -199,7 +207,7 @@ APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, ap
   }
 }
 
-#if !OVERLAP
+#if !OVERLAP && !GROUP
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many stages the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,

@@ -18,6 +18,11 @@ local function stage_bytes(config, problem)
   return (rows + columns(config, problem)) * config.tile_k // 8
 end
 
+-- Edges of the groups of a stage: 8 bytes a token, 16 a channel.
+local function group_bytes(config, problem)
+  return problem.group > 0 and config.tile_k // problem.group * (8 * config.tile_m + 16 * config.tile_n) or 0
+end
+
 local function tiles(config, problem)
   return ((problem.m + config.tile_m - 1) // config.tile_m) * ((problem.n + config.tile_n - 1) // config.tile_n)
 end
@@ -78,13 +83,14 @@ return space {
       local x, _, x_bits = sides(config, problem)
       local rows = config.schedule == "side" and x * x_bits or x
       local sharers = config.roles == "pingpong" and 1 or config.consumers
-      return rows * columns(config, problem) >= 16384 * sharers
+      -- With groups the totals take registers beside the sums.
+      return rows * columns(config, problem) >= (problem.group > 0 and 8192 or 16384) * sharers
     end },
     { "rows as wide as the swizzle where K has them", function(config, problem)
       return config.tile_k == 1024 or problem.k <= 2048 or config.consumers == 1
     end },
     { "deepest ring that fits, or one slot less", function(config, problem, device)
-      local fits = (device.smem_per_block - 40 * 1024) // stage_bytes(config, problem)
+      local fits = (device.smem_per_block - 40 * 1024) // (stage_bytes(config, problem) + group_bytes(config, problem))
       if fits > 8 then fits = 8 end
       return config.stages == fits or config.stages == fits - 1
     end },

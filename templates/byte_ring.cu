@@ -11,8 +11,13 @@
 #else
 #define W_BYTES (P * TILE_N * SLAB)
 #endif
-#define W_AT       (STAGES * A_BYTES)
-#define RING_BYTES (W_AT + W_STAGES * W_BYTES)
+#define W_AT (STAGES * A_BYTES)
+/* With groups their edges follow, a set for each slot of weights (wgmma_groups.cu). */
+#define GROUPS_AT        (W_AT + W_STAGES * W_BYTES)
+#define GROUP_SLOTS      W_STAGES
+#define GROUP_FULL(slot) W_FULL(slot)
+#define GROUP_FREE(slot) W_FREE(slot)
+#define RING_BYTES       (GROUPS_AT + GROUP_SLOTS * GROUP_SET_BYTES)
 
 #define BARRIERS_AT   RING_BYTES
 #define FULL(slot)    (BARRIERS_AT + 8 * (slot))
@@ -39,7 +44,7 @@ APQ_FUNCTION void apq_init_ring(void) {
     apq_mbarrier_init(W_FULL(slot), UNPACK_WARPS);
     apq_mbarrier_init(W_FREE(slot), 4 * SHARERS);
 #else
-    apq_mbarrier_init(W_FULL(slot), 1);
+    apq_mbarrier_init(W_FULL(slot), 1 + GROUP_ARRIVALS);
     apq_mbarrier_init(W_FREE(slot), RELEASES(SHARERS));
 #endif
   }

@@ -9,7 +9,7 @@
  * that eight of them still store to different banks.  Warps take shares in turn. */
 #define SHARE_ROWS (32 / BLOCKS)
 #define SHARES     (TILE_N / SHARE_ROWS)
-#if UNPACK == UNPACK_GROUP && HAS_MANY_SUMS
+#if UNPACK == UNPACK_APART && HAS_MANY_SUMS
 #define BATCH (P > 4 ? 1 : 2)
 #else
 #define BATCH (P > 7 ? 3 : P > 4 ? 4 : 6)

@@ -167,7 +167,7 @@ APQ_FUNCTION void apq_store_column(const apq_gemm_args *args, int m0, int n0, in
     apq_u32 sum[8];
     apq_tile_sums(args, m0, n0, m, n, sum);
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) sum[i] = apq_output(args, sum[i], &row, &column[i], is_plain);
+    for (int i = 0; i < 8; i++) sum[i] = apq_finish_total(args, sum[i], &row, &column[i], is_plain);
     apq_store_eight(args, m0 + m, n0 + n, is_whole || is_wide, sum);
   }
 }
@@ -184,7 +184,7 @@ APQ_FUNCTION void apq_store_post_column(const apq_gemm_args *args, int m0, int n
     apq_u32 sum[8];
     apq_tile_sums(args, m0, n0, m, n, sum);
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) sum[i] = apq_output(args, sum[i], &row, &column[i], 0);
+    for (int i = 0; i < 8; i++) sum[i] = apq_finish_total(args, sum[i], &row, &column[i], 0);
     apq_post_eight(args, m0 + m, n0 + n, sum);
     apq_store_eight(args, m0 + m, n0 + n, is_wide, sum);
   }
@@ -230,7 +230,7 @@ APQ_FUNCTION apq_u32 apq_fragment_result(const apq_gemm_args *args, apq_u32 sum,
                                          int is_plain) {
   apq_edge row = apq_get_edge(EDGES_AT + ROW_EDGE(m) * EDGE_BYTES);
   apq_edge column = apq_get_edge(EDGES_AT + COLUMN_EDGE(n) * EDGE_BYTES);
-  return apq_output(args, sum, &row, &column, is_plain);
+  return apq_finish_total(args, sum, &row, &column, is_plain);
 }
 
 #if OUT != OUT_I32

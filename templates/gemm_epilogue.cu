@@ -1,5 +1,12 @@
 /* ---- output: from exact sums to the result type ---- */
 
+/* Whether the weights have group scales; a family without that knob has not. */
+#if GROUP == 32 || GROUP == 64 || GROUP == 128 || GROUP == 256
+#define HAS_GROUPS 1
+#else
+#define HAS_GROUPS 0
+#endif
+
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
  *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32
  * Where no zero point varies, both products are known beforehand: an edge's `rest` is then what it
@@ -25,6 +32,10 @@ APQ_FUNCTION int apq_has_post(const apq_gemm_args *args) {
 }
 
 APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
+#if HAS_GROUPS
+  /* Zero points were applied at the end of each group. */
+  return !args->bias && !apq_has_post(args);
+#endif
   return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1 &&
          !apq_has_post(args);
 }
@@ -142,6 +153,18 @@ APQ_FUNCTION apq_u32 apq_result(const apq_gemm_args *args, apq_u32 sum, const ap
   return apq_float_bits(y);
 #endif
 }
+
+#if HAS_GROUPS
+/* In place of apq_result: from the bits of a total of all groups. */
+APQ_FUNCTION apq_u32 apq_finish_total(const apq_gemm_args *args, apq_u32 total, const apq_edge *row,
+                                      const apq_edge *column, int is_plain) {
+  float y = apq_mul(apq_bits_float(total), row->scale);
+  if (!is_plain && args->bias) y = apq_add(y, column->bias);
+  return apq_float_bits(y);
+}
+#else
+#define apq_finish_total apq_result
+#endif
 
 #if OUT == OUT_F16
 #define apq_round_pair apq_floats_to_halves

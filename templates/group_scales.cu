@@ -106,14 +106,4 @@ APQ_FUNCTION void apq_take_totals(const apq_totals *totals, int acc[XT][YT][4]) 
         (int)apq_float_bits(totals->value[i / 4 / YF][i / 4 % YF][i % 4]);
 }
 
-/* In place of apq_result. */
-APQ_FUNCTION apq_u32 apq_output(const apq_gemm_args *args, apq_u32 total, const apq_edge *row,
-                                const apq_edge *column, int is_plain) {
-  float y = apq_mul(apq_bits_float(total), row->scale);
-  if (!is_plain && args->bias) y = apq_add(y, column->bias);
-  return apq_float_bits(y);
-}
-
-#else
-#define apq_output apq_result
 #endif

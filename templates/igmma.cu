@@ -2,7 +2,8 @@
  * products on wgmma u8, m64nNk32, fed by bulk tensor copies.
  *
  * @family igmma product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu byte_ring.cu byte_weights.cu igmma.cu wgmma.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu byte_weights.cu
+ * @parts igmma.cu igmma_groups.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -14,7 +15,7 @@
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob roles     = cooperative : cooperative pingpong : they share a tile, or take turns with
  * tiles
- * @knob unpack    = registers : registers shared group : each warp unpacks its weights into its
+ * @knob unpack    = registers : registers shared apart : each warp unpacks its weights into its
  * registers; or three feeding warps, or a further warpgroup, all of a tile into shared memory
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
@@ -29,6 +30,8 @@
  * half of a tile is stored
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
+ * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * Weights are on the 64-row side, in registers or in shared memory as byte_weights.cu says;
  * activations lie in shared memory as bytes, in the order of apq__byte_position: bytes 32s .. 32s +
@@ -231,6 +234,7 @@ APQ_FUNCTION int apq_is_halved(const apq_work *work, int stage, int block) {
 #endif
 }
 
+#if !GROUP
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many blocks of k the next warpgroup waits for, 0 when it does not.  With OVERLAP it goes
  * on where apq_open ended, and when it returns the first half of the sums is complete. */
@@ -273,6 +277,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
 #endif
   apq_let_follow(&lead, STARTED(sharer), 1);
 }
+#endif
 
 /* Sum i of a 64-row block. */
 APQ_FUNCTION apq_u32 apq_sum(int acc[ACCUMULATORS][SUMS], int block, int i) {

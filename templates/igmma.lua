@@ -5,10 +5,15 @@ local function tiles(config, problem)
   return ((problem.m + config.tile_m - 1) // config.tile_m) * ((problem.n + config.tile_n - 1) // config.tile_n)
 end
 
+-- A slot of weights, and the edges of its groups: 8 bytes a token, 16 a channel.
+local function w_bytes(config, problem, tile_k)
+  local groups = problem.group > 0 and tile_k // problem.group or 0
+  return problem.p * config.tile_n * tile_k // 8 + groups * (8 * config.tile_m + 16 * config.tile_n)
+end
+
 -- Bytes left for the activations' ring beside two slots of weights, edges and buffers.
-local function ring_bytes(config, problem, device)
-  local bits = config.unpack == "registers" and problem.p or 8
-  return device.smem_per_block - 30 * 1024 - 2 * bits * config.tile_n * config.tile_k // 8
+local function ring_bytes(config, problem, device, tile_k)
+  return device.smem_per_block - 30 * 1024 - 2 * w_bytes(config, problem, tile_k)
 end
 
 return space {
@@ -48,11 +53,11 @@ return space {
     end },
     -- A bulk copy writes one row a cycle: longer rows of weights are cheaper, where two slots of them fit.
     { "weights in rows as long as fit", function(config, problem, device)
-      local long = device.smem_per_block - 30 * 1024 - 2 * problem.p * config.tile_n * 64
+      local long = ring_bytes(config, problem, device, 512)
       return (config.tile_k == 512) == (long >= 3 * config.tile_m * 128) or problem.k < 1024
     end },
     { "deepest ring that fits, or one slot less", function(config, problem, device)
-      local fits = ring_bytes(config, problem, device) // (config.tile_m * 128)
+      local fits = ring_bytes(config, problem, device, config.tile_k) // (config.tile_m * 128)
       if fits > 8 then fits = 8 end
       return config.stages == fits or config.stages == fits - 1
     end },

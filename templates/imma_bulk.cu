@@ -3,7 +3,8 @@
  * families: bulk tensor copies bring the operands.
  *
  * @family imma_bulk product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu byte_ring.cu byte_weights.cu imma_bulk.cu wgmma.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu byte_weights.cu
+ * @parts imma_bulk.cu imma_bulk_groups.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -14,7 +15,7 @@
  * @knob w_stages  = 2 : 2 3 4 : slots of the weights' ring, tile_k each
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob divide    = columns : columns rows : they divide a tile by tokens or by output channels
- * @knob unpack    = registers : registers shared group : each warp unpacks its weights into its
+ * @knob unpack    = registers : registers shared apart : each warp unpacks its weights into its
  * registers; or three feeding warps, or a further warpgroup, all of a tile into shared memory
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
@@ -30,6 +31,8 @@
  * memory by the threads or by tensor copies
  * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
  * second operand
+ * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * A warp has 16 rows of each 64-row block of weights.  Codes in registers and activations meet as
  * in imma: word s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a
@@ -200,7 +203,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   apq_let_follow(&lead, STARTED(sharer), 1);
   (void)kept;
 }
-#else
+#elif !GROUP
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,

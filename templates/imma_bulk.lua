@@ -8,7 +8,9 @@ end
 -- Slots of activations that fit beside two slots of weights, edges and buffers.
 local function slots(config, problem, device)
   local edges, buffers = 32 * (config.tile_m + config.tile_n), 8 * 1024 * config.consumers
-  local rest = device.smem_per_block - 1024 - edges - buffers - 2 * problem.p * config.tile_n * config.tile_k // 8
+  local groups = problem.group > 0 and config.tile_k // problem.group or 0
+  local slot = problem.p * config.tile_n * config.tile_k // 8 + groups * (8 * config.tile_m + 16 * config.tile_n)
+  local rest = device.smem_per_block - 1024 - edges - buffers - 2 * slot
   return rest // (config.tile_m * 128)
 end
 

@@ -51,7 +51,7 @@ typedef struct __attribute__((aligned(64))) apq_tensor_map {
  */
 typedef struct apq_tma_args {
   apq_tensor_map w, a;
-  apq_tensor_map y; /* with store=tensor, where rows of y begin at 16-byte addresses */
+  apq_tensor_map y; /* with store=tensor, where rows of y begin and end at 16-byte addresses */
   apq_gemm_args gemm;
 } apq_tma_args;
 

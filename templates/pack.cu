@@ -211,13 +211,14 @@ APQ_FUNCTION float apq_element(const apq_chunk *c, int i) {
 }
 
 /* Code = rint(clamp(x * inverse, least, most)) + offset, or, bipolar, rint(clamp((x * inverse +
- * LEVELS) / 2, least, most)).  `magic` is 1.5 * 2^23 and the even part of the offset: adding it
- * leaves their sum, rounded with ties to even, in the low bits. */
+ * LEVELS) / 2, least, most)).  `magic` is 1.5 * 2^23 and the offset, or the even number after it:
+ * adding it leaves their sum, rounded with ties to even, in the low bits. */
 typedef struct apq_quantizer {
   float scale, inverse, least, most, magic;
   int zero;
-  int odd;     /* the rest of the offset */
-  int is_easy; /* no rest, and every code is known to be in its range */
+  apq_u32 surplus;    /* what the codes of a word are too high by */
+  int may_fall_below; /* some code may be below its range before it is cut */
+  int may_exceed;     /* or above */
 } apq_quantizer;
 
 /* Of values in [-low, high]. */
@@ -242,14 +243,17 @@ APQ_FUNCTION apq_quantizer apq_make_quantizer(int format, float low, float high)
 }
 
 /* A row's own scale brings the values of INT and BIPOLAR into the range: |x * inverse| exceeds the
- * steps by a few roundings at most.  1-bit INT cuts what is above zero. */
+ * steps by a few roundings at most.  1-bit INT cuts what is above zero.  The lowest value of UINT
+ * is what its zero point was rounded from, and gets code 0; the highest may round to one too many.
+ */
 APQ_FUNCTION void apq_finish_quantizer(int format, int is_static, apq_quantizer *z) {
-  int offset = format == FORMAT_BIPOLAR ? 0 : z->zero;
+  int offset = format == FORMAT_BIPOLAR ? 0 : z->zero, odd = offset & 1;
   z->least = apq_int_to_float(-offset);
   z->most = apq_int_to_float(LEVELS - offset);
-  z->odd = offset & 1;
-  z->magic = apq_add(12582912.0f, apq_int_to_float(offset - z->odd));
-  z->is_easy = !is_static && format != FORMAT_UINT && (format != FORMAT_INT || BITS > 1);
+  z->magic = apq_add(12582912.0f, apq_int_to_float(offset + odd));
+  z->surplus = (apq_u32)odd * 0x01010101u;
+  z->may_fall_below = is_static;
+  z->may_exceed = is_static || format == FORMAT_UINT || (format == FORMAT_INT && BITS == 1);
 }
 
 /* The codes of a chunk, in their low bytes. */
@@ -262,26 +266,34 @@ APQ_FUNCTION void apq_quantize_chunk(int format, const apq_quantizer *z, const a
     APQ_UNROLL
     for (int i = 0; i < 8; i++) t[i] = apq_mul(apq_add(t[i], (float)LEVELS), 0.5f);
   }
-  if (z->is_easy) {
+  if (z->may_fall_below) {
     APQ_UNROLL
-    for (int i = 0; i < 8; i++) code[i] = apq_float_bits(apq_add(t[i], z->magic));
-    return;
+    for (int i = 0; i < 8; i++) t[i] = apq_max(t[i], z->least);
+  }
+  if (z->may_exceed) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) t[i] = apq_min(t[i], z->most);
   }
   APQ_UNROLL
-  for (int i = 0; i < 8; i++) {
-    t[i] = apq_min(apq_max(t[i], z->least), z->most);
-    code[i] = apq_float_bits(apq_add(t[i], z->magic)) + (apq_u32)z->odd;
+  for (int i = 0; i < 8; i++) code[i] = apq_float_bits(apq_add(t[i], z->magic));
+#if BITS == 8
+  /* 256 is no byte: the surplus has to go before the codes are joined. */
+  if (z->surplus) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) code[i]--;
   }
+#endif
 }
 #endif
 
-/* Eight codes as two words of bytes, zeros past k. */
+/* Eight codes as two words of bytes, less the surplus; zeros past k. */
 APQ_FUNCTION void apq_join_codes(const apq_row *row, int chunk, const apq_u32 code[8],
-                                 apq_u32 word[2]) {
+                                 apq_u32 surplus, apq_u32 word[2]) {
   APQ_UNROLL
   for (int i = 0; i < 2; i++)
     word[i] = apq_permute(apq_permute(code[4 * i], code[4 * i + 1], 0x0040),
-                          apq_permute(code[4 * i + 2], code[4 * i + 3], 0x0040), 0x5410);
+                          apq_permute(code[4 * i + 2], code[4 * i + 3], 0x0040), 0x5410) -
+              (BITS < 8 ? surplus : 0);
   if (row->k % 256 == 0) return; /* no warp has a chunk past k */
   int left = row->k - 8 * chunk;
   if (left >= 8) return;
@@ -361,7 +373,7 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
                                     const apq_quantizer *z, int chunk, apq_chunk *c) {
   apq_u32 code[8], word[2];
   apq_quantize_chunk(args->format, z, c, code);
-  apq_join_codes(row, chunk, code, word);
+  apq_join_codes(row, chunk, code, z->surplus, word);
 #endif
   int sum = apq_dp4a_u8(word[0], 0x01010101u, apq_dp4a_u8(word[1], 0x01010101u, 0));
   apq_store_chunk(row, chunk, word);
@@ -385,8 +397,10 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
 
 APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
 #if APQ_CC >= 90
-  /* A product that is launched as a dependent may begin to load weights. */
+  /* A product that is launched as a dependent may begin to load weights; what wrote the row, and
+   * what read the workspace, has to end first. */
   apq_grid_release();
+  apq_grid_wait();
 #endif
   int lane = apq_thread() % 32, warp = apq_thread() / 32;
   apq_row row;

@@ -317,7 +317,8 @@ APQ_WORD void apq_bulk_store(void *to, int at, int bytes) {
                "r"(apq_shared_address(at)), "r"(bytes)
                : "memory");
 }
-/* A box, as apq_tma_load has it; what of it lies outside the tensor is not written. */
+/* A box, as apq_tma_load has it; what of it lies outside the tensor is not written, but for the
+ * rest of 16 bytes that a row ends in (seen on sm_90). */
 APQ_WORD void apq_tma_store(const apq_tensor_map *map, int at, int x, int y, int z) {
   asm volatile(
       "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),

@@ -11,8 +11,8 @@
 /* UNPACK: weights are unpacked by each multiplying warp for itself, or for all of them by
  * UNPACK_WARPS from UNPACK_FIRST on: three of the feeding warpgroup, or a warpgroup of their own,
  * the last. */
-#define IS_UNPACKED (UNPACK == UNPACK_SHARED || UNPACK == UNPACK_GROUP)
-#if UNPACK == UNPACK_GROUP
+#define IS_UNPACKED (UNPACK == UNPACK_SHARED || UNPACK == UNPACK_APART)
+#if UNPACK == UNPACK_APART
 #define UNPACK_FIRST (4 + 4 * CONSUMERS)
 #define UNPACK_WARPS 4
 #define THREADS      (256 + 128 * CONSUMERS)

@@ -81,9 +81,25 @@ APQ_FUNCTION void apq_feed(const apq_tma_args *args, const apq_tiles *tiles) {
   }
 }
 #else
+#if GROUP
+/* The edges of the groups of one unit, a stage after another. */
+APQ_FUNCTION void apq_feed_groups(const apq_gemm_args *args, const apq_work *work, apq_place *set) {
+  APQ_NO_UNROLL
+  for (int stage = work->first; stage < work->end; stage++) {
+    apq_mbarrier_wait(GROUP_FREE(set->slot), set->phase ^ 1);
+    apq_feed_group_set(args, work, stage, GROUPS_AT + set->slot * GROUP_SET_BYTES);
+    apq_mbarrier_arrive(GROUP_FULL(set->slot));
+    *set = apq_next_place(*set, GROUP_SLOTS);
+  }
+}
+#endif
+
 /* The edges of the block's tiles, a set after another. */
 APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *tiles) {
   apq_place set = {0, 0};
+#if GROUP
+  apq_place group_set = {0, 0};
+#endif
   for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
     apq_work work = apq_work_at(tiles, unit);
     int at = EDGES_AT + set.slot * EDGE_SET_BYTES;
@@ -96,6 +112,9 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
       apq_put_pair(args, &work, at, pair);
     apq_mbarrier_arrive(EDGES_FULL(set.slot));
     set = apq_next_place(set, 2);
+#if GROUP
+    apq_feed_groups(args, &work, &group_set);
+#endif
   }
 }
 
@@ -139,7 +158,7 @@ APQ_FUNCTION void apq_get_pair(const apq_lane *lane, int y, int is_plain, apq_ed
 
 APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const apq_edge *x,
                                 const apq_edge *y, int is_plain) {
-  return apq_result(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
+  return apq_finish_total(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
 }
 
 /* Where result e of 16 columns from y on of the tile at (m0, n0) lies, of the block of rows from x
@@ -276,30 +295,55 @@ APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, int buffer, int m,
   }
 }
 
+#if STORE == STORE_TENSOR
+/* Whether y may be written by tensor copies, which write whole 16 bytes at the end of a row too. */
+APQ_FUNCTION int apq_can_copy(const apq_gemm_args *args) {
+  return apq_is_aligned(args) && args->n * OUT_BYTES % 16 == 0;
+}
+
+/* Rows of a buffer that one copy takes, and the threads that fill them: with SWAP all warps have
+ * channels of every token, else each has tokens of its own and need not wait for the others. */
+#if SWAP
+#define COPY_ROWS           BUFFER_ROWS
+#define COPY_THREADS        128
+#define apq_meet_for_copy() apq_named_barrier(apq_thread() / 128, 128)
+#else
+#define COPY_ROWS           16
+#define COPY_THREADS        32
+#define apq_meet_for_copy() apq_syncwarp()
+#endif
+
+/* Those rows leave, to tokens from m and channels from n on. */
+APQ_FUNCTION void apq_copy_buffer(const apq_tma_args *args, int buffer, int m, int n) {
+  int is_first = apq_thread() % COPY_THREADS == 0;
+  int row = apq_thread() % 128 / COPY_THREADS * COPY_ROWS;
+  apq_fence_async();
+  /* The copy of the other buffer has read it before the next chunk goes there. */
+  if (is_first) apq_bulk_wait_read(0);
+  apq_meet_for_copy();
+  if (!is_first) return;
+  apq_tma_store(&args->y, buffer + row * ROW_BYTES, n * OUT_BYTES, m + row, 0);
+  apq_bulk_commit();
+}
+#endif
+
 /* A full buffer leaves; the next chunk goes to the other one.  All four warps. */
 APQ_FUNCTION void apq_pass_buffer(const apq_tma_args *args, int chunk, int m, int n, int is_whole) {
   int warpgroup = apq_thread() / 128 - 1, buffer = BUFFER_AT(warpgroup, chunk);
 #if STORE == STORE_TENSOR
-  /* The copy of the other buffer has read it before the next chunk goes there. */
-  int is_copied = is_whole || apq_is_aligned(&args->gemm);
-  apq_fence_async();
-  if (apq_thread() % 128 == 0) apq_bulk_wait_read(0);
-  apq_named_barrier(1 + warpgroup, 128);
-  if (is_copied && apq_thread() % 128 == 0) {
-    apq_tma_store(&args->y, buffer, n * OUT_BYTES, m, 0);
-    apq_bulk_commit();
+  if (apq_can_copy(&args->gemm)) {
+    apq_copy_buffer(args, buffer, m, n);
+    return;
   }
-  if (is_copied) return;
-#else
-  apq_named_barrier(1 + warpgroup, 128);
 #endif
+  apq_named_barrier(1 + warpgroup, 128);
   apq_store_buffer(&args->gemm, buffer, m, n, is_whole);
 }
 
 /* Both buffers are free again. */
 APQ_FUNCTION void apq_free_buffers(void) {
 #if STORE == STORE_TENSOR
-  if (apq_thread() % 128 == 0) apq_bulk_wait_read(0);
+  if (apq_thread() % COPY_THREADS == 0) apq_bulk_wait_read(0);
 #endif
   apq_named_barrier(apq_thread() / 128, 128);
 }
@@ -457,7 +501,9 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
   int sharer = SHARERS > 1 ? warpgroup : 0, t = apq_thread() % 128;
   apq_ring ring = {0};
   apq_place set = {0, 0};
+#if !GROUP
   apq_kept kept;
+#endif
   apq_finished tile = {0};
   apq_lane lane;
   lane.x_first = X_FIRST(sharer);
@@ -490,7 +536,11 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
     if (!is_stored) apq_store_second_half(args, &tile, &lane, warpgroup, acc);
     is_stored = 0;
 #endif
+#if GROUP
+    apq_consume_groups(&args->gemm, &work, sharer, lead, &ring, acc);
+#else
     apq_consume(&work, sharer, lead, &ring, &kept, acc);
+#endif
     lead = 0;
     apq_mbarrier_wait(EDGES_FULL(set.slot), set.phase);
     tile.m0 = work.m0;
@@ -518,22 +568,27 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 #endif
 #if STORE == STORE_TENSOR
   /* Shared memory stays until it is read. */
-  if (t == 0) apq_bulk_wait_read(0);
+  if (t % COPY_THREADS == 0) apq_bulk_wait_read(0);
 #endif
 }
 
 /* Registers of a thread of the feeding, of the multiplying and of an unpacking warpgroup: 64 K in
  * all, or what is left of that when each has as many at first. */
-#if UNPACK == UNPACK_GROUP
+#if UNPACK == UNPACK_APART
 #define FEED_REGISTERS     40
 #define UNPACK_REGISTERS   (HAS_MANY_SUMS ? 72 : 168)
 #define MULTIPLY_REGISTERS (CONSUMERS == 1 ? 240 : HAS_MANY_SUMS ? 200 : 152)
 #elif UNPACK == UNPACK_SHARED
+/* As many as each has at first; said, so that the compiler takes them. */
 #define FEED_REGISTERS     (CONSUMERS == 2 ? 168 : 120)
 #define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 168 : 128)
 #elif CONSUMERS == 1
 #define FEED_REGISTERS     32
 #define MULTIPLY_REGISTERS 224
+#elif CONSUMERS == 2 && GROUP
+/* Edges of several groups are loaded at once. */
+#define FEED_REGISTERS     64
+#define MULTIPLY_REGISTERS 216
 #elif CONSUMERS == 2
 #define FEED_REGISTERS     40
 #define MULTIPLY_REGISTERS 232
@@ -547,15 +602,18 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 #else
 #define RESIDENT 1
 #endif
-#define HAS_ROOM (CONSUMERS == 1 && UNPACK != UNPACK_GROUP && RESIDENT == 1)
+#define HAS_ROOM (CONSUMERS == 1 && UNPACK != UNPACK_APART && RESIDENT == 1)
 
 APQ_KERNEL(KERNEL, apq_tma_args, THREADS, RESIDENT) {
+#if PDL
+  apq_grid_release();
+#endif
   apq_tiles tiles = apq_count_tiles(&args.gemm, apq_stage_count(&args.gemm));
   if (apq_thread() == 0) {
     apq_tma_prefetch(&args.w);
     apq_tma_prefetch(&args.a);
 #if STORE == STORE_TENSOR
-    if (apq_is_aligned(&args.gemm)) apq_tma_prefetch(&args.y);
+    if (apq_can_copy(&args.gemm)) apq_tma_prefetch(&args.y);
 #endif
     apq_init_ring();
     APQ_UNROLL
@@ -569,6 +627,10 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, RESIDENT) {
   apq_cluster_sync();
 #else
   apq_syncthreads();
+#endif
+#if PDL
+  /* Only what precedes runs under the launch before. */
+  apq_grid_wait();
 #endif
   int warpgroup = apq_thread() / 128;
   if (warpgroup == 0) {
@@ -584,7 +646,7 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, RESIDENT) {
     if (apq_thread() == 0) apq_feed(&args, &tiles);
     if (apq_thread() >= EDGE_FIRST) apq_feed_edges(&args.gemm, &tiles);
 #endif
-#if UNPACK == UNPACK_GROUP
+#if UNPACK == UNPACK_APART
   } else if (warpgroup > CONSUMERS) {
 #if HAS_MANY_SUMS || CONSUMERS == 1
     apq_registers_decrease(UNPACK_REGISTERS);

@@ -45,10 +45,13 @@ static const sweep_kind sweep_kinds[] = {
     {"imma", "group=32"},
     {"bmma", "schedule=side,recombine=registers,group=256"},
     {"imma_bulk", ""},
+    {"igmma", "group=32"},
+    {"imma_bulk", "group=32"},
+    {"bgmma", "schedule=side,group=256"},
     {"igmma", "unpack=shared"},
-    {"igmma", "unpack=group"},
+    {"igmma", "unpack=apart"},
     {"imma_bulk", "unpack=shared"},
-    {"imma_bulk", "unpack=group"},
+    {"imma_bulk", "unpack=apart"},
     {"imma_bulk", "sm_blocks=2"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
@@ -110,6 +113,9 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
   static const char *const outs[] = {"f16", "i32", "bf16", "f32"};
   int i = (p - 1) * 8 + q - 1 + turn * 11, is_b1 = strcmp(kind->family, "bgmma") == 0;
   int is_mma = strcmp(kind->family, "imma_bulk") == 0;
+  int is_unpacked = strstr(kind->knobs, "unpack") != NULL;
+  int is_grouped = strstr(kind->knobs, "group") != NULL, type = i / 3 % 4;
+  if (is_grouped && type == 1) type = 3;
   for (int try = 0; try < 4 * SWEEP_WARPGROUPS; try++) {
     /* What of the turn is not feasible gives way step by step: stagger and overlap, then the split.
      */
@@ -122,17 +128,21 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
     snprintf(order, sizeof order, "roles=%s,overlap=%d", sweep_warpgroups[w].roles,
              ease < 2 && i % 3 == 0 ? 2 : 0);
     if (is_mma)
-      snprintf(order, sizeof order, "divide=%s,ahead=%d", i % 3 ? "columns" : "rows", i / 2 % 2);
+      snprintf(order, sizeof order, "divide=%s,ahead=%d", i % 3 ? "columns" : "rows",
+               !is_grouped && i / 2 % 2);
     snprintf(text, sizeof text,
              "family=%s%s%s,p=%d,q=%d,tile_m=%d,tile_n=%d,tile_k=%d,stages=%d,consumers=%d,%s,"
              "stagger=%d,swap=%d,cluster_m=%d,cluster_n=%d,raster=%d,split_k=%d,store=%s,"
-             "out=%s,post=%d",
+             "out=%s,post=%d,pdl=%d",
              kind->family, *kind->knobs ? "," : "", kind->knobs, p, q, swap ? y : x, swap ? x : y,
-             256 << (i / 5 % 3), stages, sweep_warpgroups[w].consumers, order,
+             256 << (i / 5 % (is_unpacked ? 2 : 3)), stages, sweep_warpgroups[w].consumers, order,
              ease < 1 && i % 2 ? 1 : 0, swap, sweep_warpgroups[w].cluster_m,
              sweep_warpgroups[w].cluster_n, 1 << (i % 3), ease < 3 && i % 5 == 0 ? 2 : 1,
-             i % 7 == 1 ? "direct" : "staged", outs[i / 3 % 4], i % 11 == 3 && i / 3 % 4 != 1);
-    if (apq__config_parse(text, &config, NULL) || apq__config_complete(&config, NULL) ||
+             i % 7 == 1 ? "direct" : "staged", outs[type], i % 11 == 3 && type != 1, i / 2 % 2);
+    if (apq__config_parse(text, &config, NULL)) return 0;
+    /* The families on bytes take them all, by turns. */
+    if (is_grouped && !is_b1) sweep_set(&config, "group", 32 << i % 4);
+    if (apq__config_complete(&config, NULL) ||
         apq__config_limits(&config, NULL, target, &shape, NULL))
       continue;
     *out = config;

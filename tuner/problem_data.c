@@ -480,6 +480,6 @@ apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const vo
         apq__weights_map(device, &prepared->shape, &prepared->args, data->problem.p, &map, error);
   if (status == APQ_OK)
     status = apq__product_launch(device, prepared->kernel, &prepared->shape, &prepared->args, &map,
-                                 data->problem.q, loaded->wants_bytes, stream, error);
+                                 NULL, data->problem.q, loaded->wants_bytes, stream, error);
   return status;
 }

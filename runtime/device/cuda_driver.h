@@ -53,6 +53,8 @@
   X(StreamSynchronize, "cuStreamSynchronize", (CUstream stream))                                   \
   X(StreamBeginCapture, "cuStreamBeginCapture_v2", (CUstream stream, CUstreamCaptureMode mode))    \
   X(StreamEndCapture, "cuStreamEndCapture", (CUstream stream, CUgraph * graph))                    \
+  X(ThreadExchangeStreamCaptureMode, "cuThreadExchangeStreamCaptureMode",                          \
+    (CUstreamCaptureMode * mode))                                                                  \
   X(StreamIsCapturing, "cuStreamIsCapturing", (CUstream stream, CUstreamCaptureStatus * status))   \
   X(GraphInstantiate, "cuGraphInstantiateWithFlags",                                               \
     (CUgraphExec * exec, CUgraph graph, unsigned long long flags))                                 \

@@ -51,6 +51,12 @@ static int is_whole_cubin(const void *image, size_t size) {
   return 1;
 }
 
+/* While any stream is captured, the driver takes a load for a mistake and voids the capture, unless
+ * the thread has chosen relaxed rules.  Exchanges the thread's rules with `*mode`. */
+static void exchange_rules(apq__device *device, CUstreamCaptureMode *mode) {
+  (void)APQ__CUDA_RUN(device, NULL, ThreadExchangeStreamCaptureMode, mode);
+}
+
 apq_status apq__cuda_load(apq__device *device, const void *image, size_t size, apq__module **out,
                           apq_error *error) {
   *out = NULL;
@@ -59,7 +65,10 @@ apq_status apq__cuda_load(apq__device *device, const void *image, size_t size, a
                      size);
   apq__module *module = apq__calloc(1, sizeof *module);
   if (!module) return apq__fail(error, APQ_OUT_OF_MEMORY, "device", "loading a cubin");
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  exchange_rules(device, &mode);
   apq_status status = APQ__CUDA_RUN(device, error, ModuleLoadData, &module->module, image);
+  exchange_rules(device, &mode);
   if (status) {
     apq__error_prefix(error, "loading a cubin of %zu bytes on %s", size, device->target.name);
     apq__free(module);
@@ -179,9 +188,12 @@ apq_status apq__cuda_kernel(apq__device *device, apq__module *module, const char
                             apq_error *error) {
   apq__cuda_device *cuda = apq__cuda_of(device);
   apq_status status = APQ_OK;
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
   pthread_mutex_lock(&cuda->functions);
+  exchange_rules(device, &mode);
   apq__kernel *kernel = get_kernel(device, module, name, &status, error);
   if (kernel) status = allow_smem(device, kernel, smem_bytes, error);
+  exchange_rules(device, &mode);
   pthread_mutex_unlock(&cuda->functions);
   if (kernel && info) *info = kernel->info;
   *out = status ? NULL : kernel;

@@ -67,7 +67,8 @@ static void bulk_store(apq_emu *words, int line, void *to, int at, int bytes) {
   memcpy(add_store(emu, line, op, to, bytes), emu->shared + at, (size_t)bytes);
 }
 
-/* A store for each row of the box that lies in the tensor. */
+/* A store for each row of the box that lies in the tensor, to the end of the 16 bytes that the row
+ * ends in: so the GPU does it. */
 static void tma_store(apq_emu *words, int line, const void *map, int at, int x, int y, int z) {
   apq__emu *emu = apq__emu_of(words);
   const apq__tensor_box box = apq__emu_read_map(emu, line, map);
@@ -77,7 +78,7 @@ static void tma_store(apq_emu *words, int line, const void *map, int at, int x, 
   uint32_t op = read_shared(emu, line, at, box.box_bytes * box.box_rows);
   unsigned mask = box.swizzle ? (unsigned)box.swizzle / CHUNK - 1 : 0;
   if ((size_t)z >= box.planes || (size_t)x >= box.row_bytes) return;
-  size_t left = box.row_bytes - (size_t)x;
+  size_t left = (box.row_bytes - (size_t)x + CHUNK - 1) / CHUNK * CHUNK;
   int bytes = left < (size_t)box.box_bytes ? (int)left : box.box_bytes;
   for (int i = 0; i < box.box_rows && (size_t)(y + i) < box.rows; i++) {
     char *to = (char *)(uintptr_t)box.base + (size_t)z * box.plane_pitch +
@@ -85,8 +86,7 @@ static void tma_store(apq_emu *words, int line, const void *map, int at, int x, 
     uint8_t *row = add_store(emu, line, op, to, bytes);
     for (int c = 0; c < bytes; c += CHUNK) {
       unsigned from = (unsigned)(at + i * box.box_bytes + c);
-      memcpy(row + c, emu->shared + (from ^ (from >> 7 & mask) * CHUNK),
-             (size_t)(bytes - c < CHUNK ? bytes - c : CHUNK));
+      memcpy(row + c, emu->shared + (from ^ (from >> 7 & mask) * CHUNK), CHUNK);
     }
   }
 }

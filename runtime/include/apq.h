@@ -441,8 +441,8 @@ APQ_API void apq_plan_destroy(apq_plan *plan);
 
 /* Chooses, and loads or compiles, the kernels for each of `count` token counts; `apq_plan_run`
  * takes exactly these counts.  Adds to what earlier calls prepared; on failure nothing is added.
- * May take long; not to be called while a stream is being captured.  May be called while other
- * threads run the plan. */
+ * May take long.  May be called while other threads run the plan, and while streams are captured:
+ * what it does is not recorded, and the captures stay usable. */
 APQ_API apq_status apq_plan_prepare(apq_plan *plan, const int *m, int count, apq_error *error);
 
 /* The same for every token count from `from` to `to`: counts up to 16 each have a choice of their

@@ -13,6 +13,7 @@
 #include "db.h"
 #include "generator.h"
 #include "launch_stub.h"
+#include "map_cache.h"
 #include "status.h"
 
 static void check(apq_status status, const apq_error *error) {
@@ -107,6 +108,50 @@ static void bench_calls(int count) {
   apq_context_close(context);
 }
 
+/* ---- tensor maps ---- */
+
+/* What the driver takes to describe a matrix for the bulk tensor copies; on a GPU that has them. */
+static void bench_maps(int count) {
+  apq_error error = APQ_ERROR_INIT;
+  apq__device *device = NULL;
+  void *memory = NULL;
+  apq_tensor_map map;
+  if (apq__device_open("cuda", &device, &error)) {
+    apq_error_clear(&error);
+    return;
+  }
+  check(device->ops->alloc(device, 1 << 20, &memory, &error), &error);
+  const apq__tensor_box box = {.base = memory,
+                               .row_bytes = 512,
+                               .rows = 512,
+                               .planes = 2,
+                               .row_pitch = 512,
+                               .plane_pitch = 512 * 512,
+                               .box_bytes = 128,
+                               .box_rows = 64,
+                               .swizzle = 128};
+  int64_t *samples = apq__alloc((size_t)count * sizeof *samples);
+  const int64_t empty = empty_sample(samples, count);
+  for (int i = 0; i < count; i++) {
+    const int64_t begin = now_ns();
+    apq_status status = device->ops->tensor_map(device, &box, &map, &error);
+    samples[i] = now_ns() - begin;
+    check(status, &error);
+  }
+  report("a tensor map", samples, count, empty);
+  static apq__map_cache cache;
+  for (int i = 0; i < count; i++) {
+    const int64_t begin = now_ns();
+    apq_status status = apq__map_get(&cache, device, &box, &map, &error);
+    samples[i] = now_ns() - begin;
+    check(status, &error);
+  }
+  report("one that is kept", samples, count, empty);
+  apq__free(samples);
+  device->ops->release(device, memory);
+  apq__device_close(device);
+}
+
 /* ---- opening ---- */
 
 /* Winners of as many problems, each for the emulated sm_80. */
@@ -174,6 +219,7 @@ static void bench_open(int winners) {
 int main(int argc, char **argv) {
   const int calls = argc > 1 ? atoi(argv[1]) : 200000, winners = argc > 2 ? atoi(argv[2]) : 10000;
   bench_calls(calls > 0 ? calls : 1);
+  bench_maps(calls > 0 ? calls : 1);
   bench_open(winners > 0 ? winners : 1);
   return 0;
 }

@@ -321,6 +321,32 @@ static void a_synchronization_while_capturing_is_an_error(void **state) {
   assert_ok(device->ops->synchronize(device, NULL, &error), &error);
 }
 
+/* What apq_plan_prepare does while some stream is captured, by this thread or another. */
+static void a_module_loads_while_a_stream_is_captured(void **state) {
+  (void)state;
+  apq__device *device = gpu.device;
+  apq_error error = APQ_ERROR_INIT;
+  void *stream = NULL;
+  apq__graph *graph = NULL;
+  apq__module *module = NULL;
+  apq__kernel *add = NULL;
+  apq__kernel_info info;
+  int *words = alloc_words(256, 0);
+  assert_ok(device->ops->stream_create(device, &stream, &error), &error);
+  assert_ok(device->ops->capture_begin(device, stream, &error), &error);
+  assert_ok(device->ops->load(device, gpu.image, gpu.size, &module, &error), &error);
+  assert_ok(device->ops->kernel(device, module, "add", 100000, &add, &info, &error), &error);
+  assert_ok(launch(add, 2, 128, 100000, words, 256, 7, stream, &error), &error);
+  assert_ok(device->ops->capture_end(device, stream, &graph, &error), &error);
+  assert_ok(device->ops->graph_launch(device, graph, stream, &error), &error);
+  assert_ok(device->ops->synchronize(device, stream, &error), &error);
+  assert_words(words, 256, 7);
+  device->ops->graph_destroy(device, graph);
+  device->ops->unload(device, module);
+  device->ops->stream_destroy(device, stream);
+  device->ops->release(device, words);
+}
+
 enum { THREADS = 4, LAUNCHES = 200, WORDS = 512 };
 
 typedef struct thread_job {
@@ -482,6 +508,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(events_measure_time_on_a_stream),
       cmocka_unit_test(a_graph_replays_what_was_captured),
       cmocka_unit_test(a_synchronization_while_capturing_is_an_error),
+      cmocka_unit_test(a_module_loads_while_a_stream_is_captured),
       cmocka_unit_test(many_threads_launch_at_once),
       cmocka_unit_test(a_device_opened_twice_shares_its_memory),
       cmocka_unit_test(an_absent_ordinal_is_named),

@@ -1,5 +1,6 @@
 #include "fake_cuda.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,29 @@ static fake_cuda state = {.cc = {90, 87}, .memory_clock_khz = 3201000};
 static int contexts[FAKE_DEVICES + 1];
 static _Thread_local void *stack[8];
 static _Thread_local int depth;
+
+/* Streams under capture, as the driver's default mode counts them: calls that it cannot record void
+ * all captures, unless their thread has exchanged its mode for the relaxed one. */
+static int capturing, voided;
+static _Thread_local int thread_mode; /* CU_STREAM_CAPTURE_MODE_GLOBAL */
+
+static int check_capture(void) {
+  enum { RELAXED = 2 };
+  if (!capturing || thread_mode == RELAXED) return 0;
+  voided = 1;
+  return FAKE_ERROR_CAPTURE_UNSUPPORTED;
+}
+
+/* Device memory, and whose it is. */
+enum { FAKE_BLOCKS = 256 };
+static struct {
+  uint64_t from, end;
+  int device;
+} owned[FAKE_BLOCKS];
+
+static int device_of(const void *context) {
+  return (int)((const int *)context - contexts);
+}
 
 /* An object on a device: event, stream, graph, function. */
 typedef struct object {
@@ -87,6 +111,7 @@ EXPORT int cuGetErrorName(int result, const char **name) {
               {FAKE_ERROR_NO_DEVICE, "CUDA_ERROR_NO_DEVICE"},
               {FAKE_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
               {FAKE_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
+              {FAKE_ERROR_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
               {FAKE_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     if (rows[i].result != result) continue;
@@ -182,16 +207,27 @@ EXPORT int cuMemAlloc_v2(uint64_t *memory, size_t bytes) {
   int result = enter("cuMemAlloc");
   if (result) return result;
   if (!bytes) return FAKE_ERROR_INVALID_VALUE;
-  void *made = bytes < (size_t)1 << 40 ? calloc(bytes, 1) : NULL;
+  const size_t whole = (bytes + 255) / 256 * 256;
+  void *made = bytes < (size_t)1 << 40 ? aligned_alloc(256, whole) : NULL;
   if (!made) return FAKE_ERROR_OUT_OF_MEMORY;
+  memset(made, 0, whole);
   *memory = (uint64_t)(uintptr_t)made;
   state.allocations++;
+  for (int i = 0; i < FAKE_BLOCKS; i++) {
+    if (owned[i].from) continue;
+    owned[i].from = *memory;
+    owned[i].end = *memory + bytes;
+    owned[i].device = device_of(stack[depth - 1]);
+    break;
+  }
   return 0;
 }
 
 EXPORT int cuMemFree_v2(uint64_t memory) {
   int result = enter("cuMemFree");
   if (result && result != state.sticky) return result;
+  for (int i = 0; i < FAKE_BLOCKS; i++)
+    if (owned[i].from == memory) owned[i].from = owned[i].end = 0;
   free((void *)(uintptr_t)memory);
   state.allocations--;
   return result;
@@ -215,14 +251,27 @@ EXPORT int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void 
   return result;
 }
 
-/* All memory is that of the first device; addresses below 64 KB are none. */
+/* What was not allocated here counts as memory of the first device; addresses below 64 KB are none.
+ */
 EXPORT int cuPointerGetAttribute(void *value, int attribute, uint64_t memory) {
+  enum { MEMORY_TYPE = 2, DEVICE_ORDINAL = 9 };
   if (memory < 65536) return FAKE_ERROR_INVALID_VALUE;
-  *(int *)value = attribute == 2 /* CU_POINTER_ATTRIBUTE_MEMORY_TYPE */ ? 2 : 0;
+  *(int *)value = attribute == MEMORY_TYPE ? 2 : 0;
+  for (int i = 0; attribute == DEVICE_ORDINAL && i < FAKE_BLOCKS; i++)
+    if (owned[i].from <= memory && memory < owned[i].end) *(int *)value = owned[i].device;
+  return 0;
+}
+
+EXPORT int cuThreadExchangeStreamCaptureMode(int *exchanged) {
+  const int before = thread_mode;
+  thread_mode = *exchanged;
+  *exchanged = before;
   return 0;
 }
 
 EXPORT int cuModuleLoadData(void **module, const void *image) {
+  int result = check_capture();
+  if (result) return result;
   return image ? make("cuModuleLoadData", module, &state.modules) : FAKE_ERROR_INVALID_VALUE;
 }
 
@@ -235,7 +284,8 @@ EXPORT int cuModuleGetFunction(void **function, void *module, const char *name) 
   int result = enter_with("cuModuleGetFunction", module);
   if (result) return result;
   *function = module;
-  return strcmp(name, "known") == 0 ? 0 : FAKE_ERROR_NOT_FOUND;
+  const int is_known = strcmp(name, "known") == 0 || strncmp(name, "apq_", 4) == 0;
+  return is_known ? 0 : FAKE_ERROR_NOT_FOUND;
 }
 
 /* Static shared memory, local memory, threads, registers. */
@@ -259,30 +309,41 @@ EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *functi
   return enter_with("cuOccupancyMaxActiveBlocksPerMultiprocessor", function);
 }
 
+/* Of a launch: what its attributes say. */
+typedef struct launch_kind {
+  unsigned cluster;
+  int dependent;
+} launch_kind;
+
 /* The backend gives one argument; the driver knows its size from the kernel, the fake one takes all
  * kernels' to be an int. */
-static int take_launch(const unsigned grid[3], const unsigned block[3], unsigned smem_bytes,
-                       void **params, void **extra) {
-  if (!params || extra || !grid[0] || block[1] != 1 || block[2] != 1)
+static int take_launch(const unsigned grid[3], const unsigned threads[3], unsigned smem_bytes,
+                       void **params, void **extra, launch_kind kind) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  if (!params || extra || !grid[0] || threads[1] != 1 || threads[2] != 1)
     return FAKE_ERROR_INVALID_VALUE;
+  pthread_mutex_lock(&lock);
   state.args_size = sizeof(int);
   memcpy(state.args, params[0], state.args_size);
   memcpy(state.grid, grid, sizeof state.grid);
-  state.threads = block[0];
+  state.threads = threads[0];
   state.smem_bytes = smem_bytes;
+  state.cluster = kind.cluster;
+  state.dependent = kind.dependent;
   state.launches++;
+  state.launches_on[device_of(stack[depth - 1])]++;
+  pthread_mutex_unlock(&lock);
   return 0;
 }
 
 EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                           unsigned block_x, unsigned block_y, unsigned block_z, unsigned smem_bytes,
                           void *stream, void **params, void **extra) {
-  const unsigned grid[] = {grid_x, grid_y, grid_z}, block[] = {block_x, block_y, block_z};
+  const unsigned grid[] = {grid_x, grid_y, grid_z}, threads[] = {block_x, block_y, block_z};
   int result = enter_with("cuLaunchKernel", function);
   if (!result) result = enter_with("cuLaunchKernel", stream);
-  if (!result) result = take_launch(grid, block, smem_bytes, params, extra);
-  if (!result) state.cluster = 0, state.dependent = 0;
-  return result;
+  return result ? result
+                : take_launch(grid, threads, smem_bytes, params, extra, (launch_kind){0, 0});
 }
 
 /* CUlaunchConfig and CUlaunchAttribute. */
@@ -304,17 +365,16 @@ typedef struct fake_config {
 
 EXPORT int cuLaunchKernelEx(const fake_config *config, void *function, void **params,
                             void **extra) {
+  launch_kind kind = {0, 0};
   int result = enter_with("cuLaunchKernelEx", function);
   if (!result) result = enter_with("cuLaunchKernelEx", config->stream);
-  if (!result) result = take_launch(config->grid, config->block, config->smem_bytes, params, extra);
   if (result) return result;
-  state.cluster = 0, state.dependent = 0;
   for (unsigned i = 0; i < config->count; i++) {
     const fake_attribute *attribute = &config->attribute[i];
-    if (attribute->id == 4) state.cluster = attribute->value.cluster[0];
-    if (attribute->id == 6) state.dependent = attribute->value.allowed;
+    if (attribute->id == 4) kind.cluster = attribute->value.cluster[0];
+    if (attribute->id == 6) kind.dependent = attribute->value.allowed;
   }
-  return 0;
+  return take_launch(config->grid, config->block, config->smem_bytes, params, extra, kind);
 }
 
 EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base,
@@ -359,6 +419,7 @@ EXPORT int cuStreamBeginCapture_v2(void *stream, int mode) {
   if (result) return result;
   if (!stream || mode != 1) return FAKE_ERROR_INVALID_VALUE;
   ((object *)stream)->capturing = 1;
+  capturing++;
   return 0;
 }
 
@@ -367,7 +428,9 @@ EXPORT int cuStreamEndCapture(void *stream, void **graph) {
   if (result) return result;
   if (!((object *)stream)->capturing) return FAKE_ERROR_INVALID_VALUE;
   ((object *)stream)->capturing = 0;
-  return make("", graph, &state.graphs);
+  result = voided ? FAKE_ERROR_CAPTURE_UNSUPPORTED : 0;
+  if (--capturing == 0) voided = 0;
+  return result ? result : make("", graph, &state.graphs);
 }
 
 EXPORT int cuStreamIsCapturing(void *stream, int *status) {

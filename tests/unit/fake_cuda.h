@@ -13,6 +13,7 @@ enum {
   FAKE_ERROR_INVALID_CONTEXT = 201,
   FAKE_ERROR_NOT_FOUND = 500,
   FAKE_ERROR_ILLEGAL_ADDRESS = 700,
+  FAKE_ERROR_CAPTURE_UNSUPPORTED = 900,
   FAKE_DEVICES = 2,
 };
 
@@ -28,7 +29,7 @@ typedef struct fake_cuda {
   /* counted */
   int retained[FAKE_DEVICES], allocations, modules, streams, events, graphs, execs;
   int max_dynamic_smem, carveout; /* last cuFuncSetAttribute */
-  int launches, graph_launches;
+  int launches, graph_launches, launches_on[FAKE_DEVICES];
   unsigned grid[3], threads, smem_bytes; /* of the last launch */
   unsigned cluster;
   int dependent;

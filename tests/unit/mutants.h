@@ -85,7 +85,7 @@ static inline apq_status launch_source(product *at, apq_error *error) {
     check_ok(apq__weights_map(at->device, &at->shape, &args, apq__config_int(&at->config, "p", 0),
                               &map, error),
              error);
-  apq_status status = apq__product_launch(at->device, kernel, &at->shape, &args, &map,
+  apq_status status = apq__product_launch(at->device, kernel, &at->shape, &args, &map, NULL,
                                           apq__config_int(&at->config, "q", 0),
                                           apq__config_wants_bytes(&at->config), NULL, error);
   ops->release(at->device, args.partial);

@@ -102,6 +102,7 @@ APQ_FUNCTION apq_u32 words_bulk(const words_args *args) {
   apq_fence_async();
   apq_named_barrier(1, 128);
   if (apq_thread() == 0) {
+    apq_tma_store(&args->map, 0, 0, 1, 2);
     apq_bulk_store(args->to, 0, 64);
     apq_bulk_commit();
     apq_bulk_wait_read(0);

@@ -16,7 +16,7 @@ static const char *const configs[CONFIGS] = {
     "family=imma_bulk,out=i32,p=3,q=4",
     "family=bgmma,out=i32,p=2,q=1,tile_m=64,tile_k=512,schedule=horner,roles=pingpong",
     "family=igmma,out=i32,p=3,q=4,tile_k=256,unpack=shared",
-    "family=imma_bulk,out=i32,p=3,q=4,tile_k=256,unpack=group",
+    "family=imma_bulk,out=i32,p=3,q=4,tile_k=256,unpack=apart",
 };
 static const struct {
   const char *word;
@@ -38,7 +38,7 @@ static const struct {
     {"apq_tma_load(", {1, 1, 1, 1, 1, 1, 1, 1}},
     {"apq_tma_load_multicast(", {0, 0, 1, 0, 0, 0, 0, 0}},
     {"apq_fence_async(", {0, 0, 0, 0, 0, 0, 1, 0}},
-    {"apq_registers_decrease(", {1, 1, 1, 1, 1, 0, 1, 2}},
+    {"apq_registers_decrease(", {1, 1, 1, 1, 1, 0, 0, 1}},
     {"apq_threadfence(", {0, 1, 0, 0, 0, 0, 0, 0}},
 };
 enum { WORDS = sizeof words / sizeof words[0] };

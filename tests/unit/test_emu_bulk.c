@@ -88,6 +88,77 @@ static void tensor_boxes_are_cut_filled_and_swizzled(void **state) {
   apq__object_free(&object);
 }
 
+/* A box of shared memory, whose byte i is i / 16 * 7 + i, goes into the tensor. */
+static const char box_store_body[] =
+    "APQ_KERNEL(test, test_bulk_args, 64, 1) {\n"
+    "  int t = apq_thread(), size = args.plain.i[3];\n"
+    "  for (int i = 4 * t; i < size; i += 256) {\n"
+    "    apq_u32 first = (apq_u32)(i / 16 * 7 + i) & 255;\n"
+    "    apq_u32 word = 0;\n"
+    "    for (apq_u32 b = 0; b < 4; b++) word |= (first + b & 255) << 8 * b;\n"
+    "    apq_sts32(i, word);\n"
+    "  }\n"
+    "  apq_fence_async();\n"
+    "  apq_syncthreads();\n"
+    "  if (t == 0) {\n"
+    "    apq_tma_store(&args.map[0], 0, args.plain.i[0], args.plain.i[1], args.plain.i[2]);\n"
+    "    apq_bulk_commit();\n"
+    "    apq_bulk_wait_read(0);\n"
+    "  }\n"
+    "}\n";
+
+static void check_stored_box(test_kernel *test, void *base, const apq__tensor_box *box,
+                             const int at[3]) {
+  enum { FILL = 0xee, ROW_END = (ROW_BYTES + 15) / 16 * 16 };
+  static uint8_t tensor[PLANES * PLANE_PITCH];
+  apq_error error = APQ_ERROR_INIT;
+  test_bulk_args args = {{{{0}}}, {{0}, {at[0], at[1], at[2], box->box_bytes * box->box_rows}}};
+  memset(tensor, FILL, sizeof tensor);
+  check_ok(test->device->ops->to_device(test->device, base, tensor, sizeof tensor, &error), &error);
+  check_ok(test->device->ops->tensor_map(test->device, box, &args.map[0], &error), &error);
+  check_ok(test_launch_bulk(test, 1, 0, 64, 4096, &args, &error), &error);
+  test_download(test, tensor, base, sizeof tensor);
+  for (int i = 0; i < PLANES * PLANE_PITCH; i++) {
+    int z = i / PLANE_PITCH, y = i % PLANE_PITCH / ROW_PITCH, x = i % PLANE_PITCH % ROW_PITCH;
+    int r = y - at[1], c = x - at[0], expected = FILL;
+    /* Rows are written to the end of their last 16 bytes. */
+    if (z == at[2] && y < ROWS && x < ROW_END && !outside(r, box->box_rows) &&
+        !outside(c, box->box_bytes)) {
+      int per_line = box->swizzle ? 128 / box->swizzle : 1;
+      int chunk = c / 16 ^ (box->swizzle ? r / per_line % (box->swizzle / 16) : 0);
+      int from = r * box->box_bytes + chunk * 16 + c % 16;
+      expected = (from / 16 * 7 + from) & 255;
+    }
+    if (tensor[i] != expected)
+      fail_msg("swizzle %d, box to (%d,%d,%d): plane %d row %d byte %d is %d instead of %d",
+               box->swizzle, at[0], at[1], at[2], z, y, x, tensor[i], expected);
+  }
+}
+
+static void stored_boxes_are_cut_and_swizzled(void **state) {
+  (void)state;
+  static const int places[][3] = {{0, 0, 0},   {16, 3, 1}, {128, 10, 2}, {144, 19, 0},
+                                  {160, 5, 1}, {0, 20, 1}, {0, 0, 3}};
+  static const int widths[][2] = {{128, 128}, {64, 64}, {32, 32}, {208, 0}, {16, 0}};
+  static uint8_t zeros[PLANES * PLANE_PITCH];
+  apq__object object;
+  test_compile("sm_90a", box_store_body, &object);
+  for (unsigned seed = 1; seed <= 2; seed++) {
+    test_kernel test;
+    test_open(&test, "sm_90a", seed, &object);
+    test_use(&test, "test", 4096);
+    void *base = test_upload(&test, zeros, sizeof zeros);
+    for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++)
+      for (size_t p = 0; p < sizeof places / sizeof places[0]; p++) {
+        const apq__tensor_box box = {base,        ROW_BYTES,    ROWS,     PLANES,      ROW_PITCH,
+                                     PLANE_PITCH, widths[w][0], BOX_ROWS, widths[w][1]};
+        check_stored_box(&test, base, &box, places[p]);
+      }
+    test_close(&test);
+  }
+  apq__object_free(&object);
+}
+
 static void impossible_boxes_are_refused(void **state) {
   (void)state;
   apq__device *device = NULL;
@@ -383,6 +454,7 @@ static void the_words_do_not_exist_before_sm_90(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(tensor_boxes_are_cut_filled_and_swizzled),
+      cmocka_unit_test(stored_boxes_are_cut_and_swizzled),
       cmocka_unit_test(impossible_boxes_are_refused),
       cmocka_unit_test(bulk_copies_and_stores_stream),
       cmocka_unit_test(stmatrix_spreads_registers),

@@ -128,6 +128,7 @@ static void products_equal_a_plain_computation(void **state) {
   for (int n = 16; n <= N_MAX; n += 48) {
     check_products("apq_wgmma_b1", n, 128, 0, 0);
     check_products("apq_wgmma_u8", n, 64, 1, 0);
+    check_products("apq_wgmma_b1_registers", n, 64, 0, 1);
     check_products("apq_wgmma_u8_registers", n, 32, 1, 1);
   }
   check_products("apq_wgmma_b1", 256, 32, 0, 0);

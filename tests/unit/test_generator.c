@@ -198,6 +198,16 @@ static void limits_of_groups_give_reasons(void **state) {
       {"family=imma,group=32", 0, "other groups"},
       {"family=imma,group=32,tile_m=32,tile_n=32", 32, NULL},
       {"family=bmma,group=256,tile_m=32,tile_n=32", 256, NULL},
+      {"family=bgmma,group=128", 128, "spans 256 k"},
+      {"family=bgmma,group=256,schedule=horner", 256, "schedule=side"},
+      {"family=bgmma,group=256,tile_m=64,tile_n=32,consumers=1", 256, NULL},
+      {"family=igmma,group=128,split_k=2", 128, "split_k=1"},
+      {"family=igmma,group=128,roles=pingpong", 128, "roles=cooperative"},
+      {"family=igmma,group=128,overlap=2", 128, "overlap=0"},
+      {"family=igmma,group=128,tile_m=256", 128, "too many registers"},
+      {"family=igmma,group=64,tile_k=256,tile_m=96", 64, NULL},
+      {"family=imma_bulk,group=128,ahead=1", 128, "ahead=1"},
+      {"family=imma_bulk,group=32,tile_k=256", 32, NULL},
   };
   const apq__target target = target_of("sm_90a");
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

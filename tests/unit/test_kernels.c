@@ -100,21 +100,28 @@ static void warpgroups_multiply_bytes_warp_by_warp(void **state) {
 }
 static void weights_unpacked_once_a_tile(void **state) {
   (void)state;
-  assert_int_equal(sweep_on(&sweep_kinds[12], "emu:sm_90a", 4, 1), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[13], "emu:sm_90a", 4, 3), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[14], "emu:sm_90a", 4, 3), 0);
   assert_int_equal(sweep_on(&sweep_kinds[15], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[16], "emu:sm_90a", 4, 3), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[17], "emu:sm_90a", 4, 3), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[18], "emu:sm_90a", 4, 1), 0);
 }
 static void two_blocks_share_an_sm(void **state) {
   (void)state;
   /* Longest stages of many planes leave no room for two. */
-  assert_in_range(sweep_on(&sweep_kinds[16], "emu:sm_90a", 2, 5), 0, 1);
+  assert_in_range(sweep_on(&sweep_kinds[19], "emu:sm_90a", 2, 5), 0, 1);
 }
 static void groups_have_their_own_scales(void **state) {
   (void)state;
   assert_int_equal(sweep(&sweep_kinds[9], "emu:sm_90a", 3), 0);
   /* Totals of the groups beside the products of all planes: past about 25 no tile has room. */
   assert_in_range(sweep(&sweep_kinds[10], "emu:sm_80", 5), 0, 6);
+}
+static void warpgroups_have_scales_of_groups(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[12], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[13], "emu:sm_90a", 4, 1), 0);
+  /* As without groups, and totals beside the sums. */
+  assert_in_range(sweep_on(&sweep_kinds[14], "emu:sm_90a", 4, 1), 0, 30);
 }
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
@@ -152,6 +159,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(weights_unpacked_once_a_tile),
       cmocka_unit_test(two_blocks_share_an_sm),
       cmocka_unit_test(groups_have_their_own_scales),
+      cmocka_unit_test(warpgroups_have_scales_of_groups),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };
