@@ -88,7 +88,6 @@ typedef struct apq__wgmma_knobs {
   int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead;
   int is_unpacked;   /* weights lie in shared memory as codes */
   int has_unpackers; /* and a warpgroup of its own unpacks them */
-  int sm_blocks;
   enum { APQ__STORE_DIRECT, APQ__STORE_STAGED, APQ__STORE_TENSOR } store;
   int overlap; /* stages, 0: none */
   int out_bytes;

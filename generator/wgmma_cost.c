@@ -42,8 +42,8 @@ static double mma_cycles(const apq__wgmma_knobs *g, const apq__target *target, d
   return at_least(tensor + others / 4 * blocks, 0.9 * shared);
 }
 
-/* Codes in shared memory (templates/byte_weights.cu).  Cycles of a warp for a share of 32 rows' blocks
- * of 128 k: it waits for the loads of a batch of shares at once, then unpacks them. */
+/* Codes in shared memory (templates/byte_weights.cu).  Cycles of a warp for a share of 32 rows'
+ * blocks of 128 k: it waits for the loads of a batch of shares at once, then unpacks them. */
 static double share_cycles(const apq__wgmma_knobs *g) {
   double batch = g->p > 7 ? 3 : g->p > 4 ? 4 : 6;
   if (g->has_unpackers && g->consumers > 1 && g->sums > 96) batch = g->p > 4 ? 1 : 2;

@@ -31,7 +31,6 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
-  g.sm_blocks = apq__config_int(config, "sm_blocks", 1);
   g.has_unpackers = apq__config_is(config, "unpack", "apart");
   g.is_unpacked = g.has_unpackers || apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
@@ -120,7 +119,6 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   static const int registers_of[3][4] = {{0, 255, 232, 160}, {0, 255, 168, 128}, {0, 240, 152, 0}};
   int room = registers_of[g.is_unpacked + g.has_unpackers][consumers];
   if (g.has_unpackers && g.consumers == 2 && g.sums > 96) room = 200;
-  if (g.sm_blocks > 1) room = 224;
   if (g.group && g.consumers == 2) room = 216;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
@@ -162,16 +160,12 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
       {g.is_unpacked && g.cluster_m > 1, "blocks of a cluster do not share unpacked weights"},
-      {g.group && (g.is_unpacked || g.sm_blocks > 1),
-       "groups need unpack=registers and the registers of a block alone"},
+      {g.group && g.is_unpacked, "groups need unpack=registers"},
       {g.is_unpacked && g.tile_k > 512, "weights are unpacked by up to 512 k"},
       {registers > room, "too many registers a thread"},
       {g.has_unpackers && !g.is_mma && g.consumers > 1 && g.sums > 96,
        "an instruction of so many columns needs more registers than 512 threads begin with"},
-      {g.sm_blocks > 1 && (g.consumers > 1 || g.is_unpacked || g.cluster_m * g.cluster_n > 1),
-       "two blocks of an SM have one consumer each, registers for nothing else, and no cluster"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
-      {g.sm_blocks * (smem + 1024) > target->smem_per_sm, "too much shared memory for two blocks"},
       {problem && g.split_k > stages, "more splits than stages of k"},
   };
   apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
@@ -193,8 +187,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;
   if (units > 1 << 30)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more tiles than a kernel counts");
-  /* So many blocks as there is room for, each taking one unit after another. */
-  long long clusters = target->sm_count * g.sm_blocks / (int)cluster;
+  /* One block an SM, each taking one unit after another. */
+  long long clusters = target->sm_count / (int)cluster;
   shape->grid[0] = (unsigned)(units < clusters ? units : clusters) * cluster;
   shape->grid[1] = shape->grid[2] = 1;
   if (g.split_k > 1) {

@@ -46,8 +46,13 @@ typedef struct apq_unpacker {
 
 APQ_FUNCTION apq_unpacker apq_unpacker_of(const apq_gemm_args *args) {
   int l = apq_thread() % 32;
-  apq_unpacker u = {(const apq_u8 *)args->w, (long long)args->n * args->row_bytes, args->n - 1,
-                    args->row_bytes / 16, l / BLOCKS, l % BLOCKS, 0};
+  apq_unpacker u = {(const apq_u8 *)args->w,
+                    (long long)args->n * args->row_bytes,
+                    args->n - 1,
+                    args->row_bytes / 16,
+                    l / BLOCKS,
+                    l % BLOCKS,
+                    0};
   u.to = W_AT + (u.block * TILE_N + u.row) * 128 + (2 * TURN_OF(u.block) ^ (u.row & 7)) * 16;
   apq_early64(u.w);
   apq_early64(u.plane_bytes);

@@ -20,7 +20,6 @@
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
  * @knob ahead     = 0 : 0 1 : 1 loads the activations of a product before the one before it
- * @knob sm_blocks = 1 : 1 2 : blocks that an SM has room for: one multiplies while the other stores
  * @knob swap      = 1 : 1 : the weights are on the 16-row side
  * @knob overlap   = 0 : 0 : a tile is stored before the next is multiplied
  * @knob cluster_m = 1 : 1 2 : blocks of a cluster along m, which share weights

@@ -582,9 +582,6 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 /* As many as each has at first; said, so that the compiler takes them. */
 #define FEED_REGISTERS     (CONSUMERS == 2 ? 168 : 120)
 #define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 168 : 128)
-#elif CONSUMERS == 1
-#define FEED_REGISTERS     32
-#define MULTIPLY_REGISTERS 224
 #elif CONSUMERS == 2 && GROUP
 /* Edges of several groups are loaded at once. */
 #define FEED_REGISTERS     64
@@ -596,15 +593,10 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 #define FEED_REGISTERS     32
 #define MULTIPLY_REGISTERS 160
 #endif
-/* Blocks of an SM.  One feeding and one multiplying warpgroup have room enough in a block alone. */
-#if SM_BLOCKS == 2
-#define RESIDENT 2
-#else
-#define RESIDENT 1
-#endif
-#define HAS_ROOM (CONSUMERS == 1 && UNPACK != UNPACK_APART && RESIDENT == 1)
+/* One feeding and one multiplying warpgroup have room enough. */
+#define HAS_ROOM (CONSUMERS == 1 && UNPACK != UNPACK_APART)
 
-APQ_KERNEL(KERNEL, apq_tma_args, THREADS, RESIDENT) {
+APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
 #if PDL
   apq_grid_release();
 #endif

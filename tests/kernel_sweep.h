@@ -52,7 +52,6 @@ static const sweep_kind sweep_kinds[] = {
     {"igmma", "unpack=apart"},
     {"imma_bulk", "unpack=shared"},
     {"imma_bulk", "unpack=apart"},
-    {"imma_bulk", "sm_blocks=2"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 

@@ -105,11 +105,6 @@ static void weights_unpacked_once_a_tile(void **state) {
   assert_int_equal(sweep_on(&sweep_kinds[17], "emu:sm_90a", 4, 3), 0);
   assert_int_equal(sweep_on(&sweep_kinds[18], "emu:sm_90a", 4, 1), 0);
 }
-static void two_blocks_share_an_sm(void **state) {
-  (void)state;
-  /* Longest stages of many planes leave no room for two. */
-  assert_in_range(sweep_on(&sweep_kinds[19], "emu:sm_90a", 2, 5), 0, 1);
-}
 static void groups_have_their_own_scales(void **state) {
   (void)state;
   assert_int_equal(sweep(&sweep_kinds[9], "emu:sm_90a", 3), 0);
@@ -157,7 +152,6 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bytes),
       cmocka_unit_test(warpgroups_multiply_bytes_warp_by_warp),
       cmocka_unit_test(weights_unpacked_once_a_tile),
-      cmocka_unit_test(two_blocks_share_an_sm),
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(warpgroups_have_scales_of_groups),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
