@@ -12,6 +12,10 @@
  * next products (fitted to kernels of 128, 192 and 256 tokens on an H200). */
 static const double unpack_cycles[9] = {0, 520, 580, 660, 760, 900, 1000, 1270, 1330};
 
+/* Cycles for 128 k of 128 rows where feeding warps unpack into shared memory: what is left of L1
+ * beside the rings holds few lines, and so few loads are under way (H100). */
+static const double unpacking_cycles = 2200;
+
 /* wgmma against mma.sync, whose rates the target gives: 15 300 against 10 260 TOPS in b1, 1 900
  * against 1 280 in u8; and bulk copies against the loads behind its L2 rate: 12 TB/s were seen
  * (H200). */
@@ -32,26 +36,10 @@ static double mma_cycles(const apq__wgmma_knobs *g, const apq__target *target, d
   double tensor = (double)g->x_tile * g->y_tile * depth / target->u8_macs;
   double others =
       weights / 8 * (apq__unpack_operations[g->p] + 1) + warps * (g->y_share / 16.0 * 4 + 15);
-  /* Unpacked once for all columns, 32 rows at a time, and read by each warp. */
-  if (g->is_unpacked)
-    others = g->x_tile / 32.0 * (4 * apq__unpack_operations[g->p] + 90) +
-             warps * (g->y_share / 16.0 * 4 + g->x_blocks * 4 + 40);
   double shared = (warps * g->y_share + weights * g->p / 8) * depth / 128 +
                   write_cycles((double)g->tile_n * g->p * depth / g->tile_k, g->slab) +
                   write_cycles(g->tile_m * blocks, 128);
   return at_least(tensor + others / 4 * blocks, 0.9 * shared);
-}
-
-/* Codes in shared memory (templates/byte_weights.cu).  Cycles of a warp for a share of 32 rows'
- * blocks of 128 k: it waits for the loads of a batch of shares at once, then unpacks them. */
-static double share_cycles(const apq__wgmma_knobs *g) {
-  double batch = g->p > 7 ? 3 : g->p > 4 ? 4 : 6;
-  if (g->has_unpackers && g->consumers > 1 && g->sums > 96) batch = g->p > 4 ? 1 : 2;
-  return 1100 / batch + 220 + 4 * 1.7 * apq__unpack_operations[g->p];
-}
-
-static double unpack_warps(const apq__wgmma_knobs *g) {
-  return g->has_unpackers ? 4 : 3;
 }
 
 /* Cycles of one unit's main loop. */
@@ -68,7 +56,7 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   double slabs = depth / g->tile_k, w_rows = (double)g->tile_n * g->p, a_rows = g->tile_m;
   if (g->is_unpacked) {
     shared += write_cycles(a_rows * depth / 128, 128);
-    integer = depth / 128 * g->tile_n / 32 * share_cycles(g) / unpack_warps(g);
+    integer = depth / 128 * g->tile_n / 128 * unpacking_cycles;
   } else if (g->is_bytes) {
     shared += write_cycles(w_rows * slabs, g->slab) + write_cycles(a_rows * depth / 128, 128);
     /* One warpgroup alone has the integer units to itself. */

@@ -31,8 +31,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
-  g.has_unpackers = apq__config_is(config, "unpack", "apart");
-  g.is_unpacked = g.has_unpackers || apq__config_is(config, "unpack", "shared");
+  g.is_unpacked = apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
   g.y_tile = g.swap ? g.tile_m : g.tile_n;
@@ -49,7 +48,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.columns = g.y_planes * g.y_share;
   g.sums = g.x_blocks * g.x_planes * g.columns / 2;
   g.slab = g.tile_k / 8;
-  g.threads = 128 * (1 + g.has_unpackers + g.consumers);
+  g.threads = 128 * (1 + g.consumers);
   if (g.is_bytes) {
     g.stage_bytes = g.tile_m * 128;
     g.w_slot_bytes = g.tile_n * (g.is_unpacked ? g.tile_k : g.p * g.slab);
@@ -100,8 +99,6 @@ static int estimate_registers(const apq__wgmma_knobs *g) {
     return g->sums + g->x_blocks * (g->y_share / 2 + 6 + codes) + 44;
   }
   /* imma_bulk: words of planes, codes of a step, activations of the first products. */
-  if (g->is_mma && g->is_unpacked)
-    return g->sums + g->x_blocks * 4 * (1 + g->is_ahead) + (g->is_ahead ? g->y_share / 4 : 4) + 30;
   if (g->is_mma)
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
            (g->is_ahead ? g->y_share / 4 : 4) + 30;
@@ -113,13 +110,10 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
                              const apq__target *target, apq__shape *shape, apq_error *error) {
   apq__wgmma_knobs g = apq__wgmma_read(config);
   int smem = shared_bytes(&g), registers = estimate_registers(&g);
-  int consumers = g.consumers < 4 ? g.consumers : 3;
-  /* MULTIPLY_REGISTERS of templates/wgmma.cu; without unpacking, with it by feeding warps, and by a
-   * warpgroup. */
-  static const int registers_of[3][4] = {{0, 255, 232, 160}, {0, 255, 168, 128}, {0, 240, 152, 0}};
-  int room = registers_of[g.is_unpacked + g.has_unpackers][consumers];
-  if (g.has_unpackers && g.consumers == 2 && g.sums > 96) room = 200;
-  if (g.group && g.consumers == 2) room = 216;
+  /* MULTIPLY_REGISTERS of templates/wgmma.cu. */
+  static const int registers_of[3][4] = {
+      {0, 255, 232, 160}, {0, 255, 216, 160}, {0, 255, 168, 128}};
+  int kind = g.is_unpacked ? 2 : g.group > 0;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
@@ -162,9 +156,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.is_unpacked && g.cluster_m > 1, "blocks of a cluster do not share unpacked weights"},
       {g.group && g.is_unpacked, "groups need unpack=registers"},
       {g.is_unpacked && g.tile_k > 512, "weights are unpacked by up to 512 k"},
-      {registers > room, "too many registers a thread"},
-      {g.has_unpackers && !g.is_mma && g.consumers > 1 && g.sums > 96,
-       "an instruction of so many columns needs more registers than 512 threads begin with"},
+      {registers > registers_of[kind][g.consumers < 4 ? g.consumers : 3],
+       "too many registers a thread"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
       {problem && g.split_k > stages, "more splits than stages of k"},
   };

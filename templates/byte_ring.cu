@@ -2,11 +2,11 @@
  * ---- */
 
 /* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]; with
- * IS_UNPACKED as codes, [W_STAGES][BLOCKS][TILE_N][128 bytes], in place of planes. */
+ * UNPACK_SHARED as codes, [W_STAGES][BLOCKS][TILE_N][128 bytes], in place of planes. */
 #define SLAB    (TILE_K / 8)
 #define BLOCKS  (TILE_K / 128)
 #define A_BYTES (TILE_M * 128)
-#if IS_UNPACKED
+#if UNPACK == UNPACK_SHARED
 #define W_BYTES (TILE_N * TILE_K)
 #else
 #define W_BYTES (P * TILE_N * SLAB)
@@ -40,7 +40,7 @@ APQ_FUNCTION void apq_init_ring(void) {
   }
   APQ_UNROLL
   for (int slot = 0; slot < W_STAGES; slot++) {
-#if IS_UNPACKED
+#if UNPACK == UNPACK_SHARED
     apq_mbarrier_init(W_FULL(slot), UNPACK_WARPS);
     apq_mbarrier_init(W_FREE(slot), 4 * SHARERS);
 #else
@@ -62,7 +62,7 @@ APQ_FUNCTION int apq_stage_count(const apq_gemm_args *args) {
 /* Where in the rings a warpgroup, or the feeding thread, is. */
 typedef struct apq_ring {
   apq_place a, w;
-  int w_held, w_blocks; /* IS_UNPACKED: the slot whose codes are in use, and how many are not */
+  int w_held, w_blocks; /* UNPACK_SHARED: the slot whose codes are in use, and how many are not */
 } apq_ring;
 
 /* Past the stages of a unit that another warpgroup takes. */
@@ -76,7 +76,7 @@ APQ_FUNCTION void apq_skip_unit(const apq_work *work, apq_ring *at) {
  * block of a stage the slot of weights that are codes, which blocks of a cluster do not share. */
 APQ_FUNCTION void apq_release_block(int slot, apq_ring *at) {
   apq_release(FREE(slot));
-#if IS_UNPACKED
+#if UNPACK == UNPACK_SHARED
   at->w_blocks++;
   if (at->w_blocks < BLOCKS) return;
   apq_arrive_warp(W_FREE(at->w_held));
@@ -122,7 +122,7 @@ APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, ap
     }
     apq_prefetch_stage(args, work, stage + PREFETCH % 100);
 #endif
-#if !IS_UNPACKED
+#if UNPACK != UNPACK_SHARED
     int full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
     apq_mbarrier_wait(W_FREE(at->w.slot), at->w.phase ^ 1);
     apq_mbarrier_expect(full, W_BYTES);

@@ -1,4 +1,4 @@
-#if IS_UNPACKED
+#if UNPACK == UNPACK_SHARED
 /* ---- weights unpacked once for all warpgroups: what the warps do that unpack ----
  * They load the planes from device memory, transpose bits in registers and store codes into the
  * weights' ring: rows of 128 bytes in the order of the packed activations, their 16-byte pieces
@@ -9,11 +9,7 @@
  * that eight of them still store to different banks.  Warps take shares in turn. */
 #define SHARE_ROWS (32 / BLOCKS)
 #define SHARES     (TILE_N / SHARE_ROWS)
-#if UNPACK == UNPACK_APART && HAS_MANY_SUMS
-#define BATCH (P > 4 ? 1 : 2)
-#else
-#define BATCH (P > 7 ? 3 : P > 4 ? 4 : 6)
-#endif
+#define BATCH      (P > 7 ? 3 : P > 4 ? 4 : 6)
 
 /* A stage of a unit and a warp's share of it. */
 typedef struct apq_share {
@@ -107,7 +103,7 @@ APQ_FUNCTION void apq_store_share(int at, apq_u32 piece[8][4]) {
 APQ_FUNCTION void apq_feed_weights(const apq_gemm_args *args, const apq_tiles *tiles) {
   apq_unpacker u = apq_unpacker_of(args);
   apq_place to = {0, 0};
-  apq_share at = {0, apq_thread() / 32 - UNPACK_FIRST};
+  apq_share at = {0, apq_thread() / 32 - 1};
   for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
     apq_work work = apq_work_at(tiles, unit);
     int is_first = 1;

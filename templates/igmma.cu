@@ -12,12 +12,13 @@
  * @knob tile_k    = 512 : 256 512 1024 : reduction length of a stage of weights
  * @knob stages    = 4 : 2 3 4 5 6 7 8 : slots of the activations' ring, 128 k each
  * @knob w_stages  = 2 : 2 3 4 : slots of the weights' ring, tile_k each
- * @knob prefetch  = 0 : 0 2 4 8 16 102 104 108 : stages of weights that L2 fetches before they are copied
+ * @knob prefetch  = 0 : 0 2 4 8 16 102 104 108 : stages of weights that L2 fetches before they are
+ * copied
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob roles     = cooperative : cooperative pingpong : they share a tile, or take turns with
  * tiles
- * @knob unpack    = registers : registers shared apart : each warp unpacks its weights into its
- * registers; or three feeding warps, or a further warpgroup, all of a tile into shared memory
+ * @knob unpack    = registers : registers shared : each warp unpacks its weights into its
+ * registers, or feeding warps all of a tile into shared memory
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
  * @knob swap      = 1 : 1 : the weights are on the 64-row side
@@ -43,7 +44,7 @@
 #define SUMS         (COLUMNS / 2)
 #define ACCUMULATORS X_BLOCKS
 
-#if IS_UNPACKED
+#if UNPACK == UNPACK_SHARED
 /* The codes of a block of 128 k: a left operand's descriptor, of a warpgroup's first 64 rows.  Its
  * lowest bits are twice TURN_OF the block. */
 typedef struct apq_codes {
@@ -159,7 +160,7 @@ APQ_FUNCTION void apq_unpack_next(const apq_work *work, int sharer, int stage, i
     apq_unpack(at->w.slot, sharer, block + 1, &kept->codes[(block + 1) % 2]);
     return;
   }
-#if !IS_UNPACKED
+#if UNPACK != UNPACK_SHARED
   apq_release(W_FREE(at->w.slot));
 #endif
   at->w = apq_next_place(at->w, W_STAGES);

@@ -1,9 +1,9 @@
-/* Family imma_bulk: as imma, weight planes unpacked to u8 in registers, or once a tile into shared
- * memory, and products on mma.sync u8, m16n8k32, in the persistent blocks of the warpgroup
- * families: bulk tensor copies bring the operands.
+/* Family imma_bulk: as imma, weight planes unpacked to u8 in registers and products on mma.sync u8,
+ * m16n8k32, in the persistent blocks of the warpgroup families: bulk tensor copies bring the
+ * operands.
  *
  * @family imma_bulk product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu byte_weights.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
  * @parts imma_bulk.cu imma_bulk_groups.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
@@ -13,11 +13,9 @@
  * @knob tile_k    = 512 : 256 512 1024 : reduction length of a stage of weights
  * @knob stages    = 4 : 2 3 4 5 6 7 8 : slots of the activations' ring, 128 k each
  * @knob w_stages  = 2 : 2 3 4 : slots of the weights' ring, tile_k each
- * @knob prefetch  = 0 : 0 2 4 8 16 102 104 108 : stages of weights that L2 fetches before they are copied
+ * @knob prefetch  = 0 : 0 2 4 8 16 : stages of weights that L2 fetches before they are copied
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob divide    = columns : columns rows : they divide a tile by tokens or by output channels
- * @knob unpack    = registers : registers shared apart : each warp unpacks its weights into its
- * registers; or three feeding warps, or a further warpgroup, all of a tile into shared memory
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
  * @knob ahead     = 0 : 0 1 : 1 loads the activations of a product before the one before it
@@ -34,9 +32,9 @@
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
- * A warp has 16 rows of each 64-row block of weights.  Codes in registers and activations meet as
- * in imma: word s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a
- * token, in mma step s.  Codes in shared memory meet them as in igmma, chunks 2s and 2s + 1. */
+ * A warp has 16 rows of each 64-row block of weights.  Codes and activations meet as in imma: word
+ * s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a token, in mma
+ * step s. */
 
 #define SUMS         (Y_SHARE / 2)
 #define ACCUMULATORS X_BLOCKS
@@ -45,7 +43,6 @@
 #define WT (2 * X_BLOCKS)
 #define AT (Y_SHARE / 16)
 
-#if !IS_UNPACKED
 /* Plane words of a block of 128 k.  The first two exchanges make words of four-bit codes of them,
  * in place; the third makes the u8 codes of a step just before its products. */
 #define HALF_WORDS (P > 4 ? 8 : 4)
@@ -100,20 +97,12 @@ APQ_FUNCTION void apq_step_words(const apq_fragments *f, int s, apq_u32 w[X_BLOC
     w[i / 2][2 + i % 2] = high;
   }
 }
-#endif
-
-/* Chunk 0 or 1 of the two that meet in step s. */
-#if IS_UNPACKED
-#define CHUNK_OF(step, i) (2 * (step) + (i))
-#else
-#define CHUNK_OF(step, i) ((step) + 4 * (i))
-#endif
 
 /* The right operands of step s from the activations at `at`: two blocks of 8 tokens a load. */
 APQ_FUNCTION void apq_load_activations(int at, int sharer, int s, apq_u32 a[AT][4]) {
   int l = apq_thread() % 32;
   int row = Y_FIRST(sharer) + l / 16 * 8 + l % 8;
-  int from = at + row * 128 + (CHUNK_OF(s, l / 8 % 2) ^ (l % 8)) * 16;
+  int from = at + row * 128 + ((l / 8 % 2 * 4 + s) ^ (l % 8)) * 16;
   APQ_UNROLL
   for (int i = 0; i < AT; i++) apq_ldmatrix4(a[i], from + i * (16 * 128));
 }
@@ -130,80 +119,7 @@ APQ_FUNCTION void apq_multiply(apq_u32 w[X_BLOCKS][4], apq_u32 a[AT][4],
 /* Nothing is kept in registers from one unit to the next. */
 typedef int apq_kept;
 
-#if IS_UNPACKED
-/* Left and right operands of a step. */
-typedef struct apq_operands {
-  apq_u32 w[X_BLOCKS][4], a[AT][4];
-} apq_operands;
-
-/* Loads those of step s of block `block` of a stage of weights. */
-APQ_FUNCTION void apq_load_operands(const apq_ring *at, int sharer, int block, int s,
-                                    apq_operands *to) {
-  /* Eight rows of the first chunk, the next eight, and the same of the second chunk. */
-  int l = apq_thread() % 32, row = X_FIRST(sharer) + apq_thread() / 32 % 4 * 16 + l % 16;
-  int from = W_AT + at->w.slot * W_BYTES + (block * TILE_N + row) * 128;
-  from += (CHUNK_OF(s ^ TURN_OF(block), l / 16) ^ (l % 8)) * 16;
-  APQ_UNROLL
-  for (int x = 0; x < X_BLOCKS; x++) apq_ldmatrix4(to->w[x], from + x * (64 * 128));
-  apq_load_activations(at->a.slot * A_BYTES, sharer, s, to->a);
-}
-
-/* On to the next block of 128 k; waits for it when there is one. */
-APQ_FUNCTION void apq_next_block(int block, int is_last, apq_ring *at) {
-  at->a = apq_next_place(at->a, STAGES);
-  if (block == BLOCKS - 1) at->w = apq_next_place(at->w, W_STAGES);
-  if (is_last) return;
-  if (block == BLOCKS - 1) apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
-  apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
-}
-
-/* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
- * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
-APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,
-                              apq_kept *kept, int acc[ACCUMULATORS][SUMS]) {
-#if STAGGER > 0
-  if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
-#endif
-  APQ_UNROLL
-  for (int i = 0; i < ACCUMULATORS * SUMS; i++) acc[i / SUMS][i % SUMS] = 0;
-  apq_operands operands[1 + AHEAD];
-  apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
-  apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
-#if AHEAD
-  apq_load_operands(at, sharer, 0, 0, &operands[0]);
-#endif
-  APQ_NO_UNROLL
-  for (int stage = work->first; stage < work->end; stage++) {
-    APQ_UNROLL
-    for (int block = 0; block < BLOCKS; block++) {
-      int is_last = block == BLOCKS - 1 && stage + 1 == work->end;
-      APQ_UNROLL
-      for (int s = 0; s < 4; s++) {
-#if AHEAD
-        if (s < 3) {
-          apq_load_operands(at, sharer, block, s + 1, &operands[(s + 1) % 2]);
-        } else {
-          apq_release_block(at->a.slot, at);
-          apq_next_block(block, is_last, at);
-          if (!is_last) apq_load_operands(at, sharer, (block + 1) % BLOCKS, 0, &operands[0]);
-        }
-        apq_multiply(operands[s % 2].w, operands[s % 2].a, acc);
-#else
-        apq_load_operands(at, sharer, block, s, &operands[0]);
-        apq_multiply(operands[0].w, operands[0].a, acc);
-#endif
-      }
-#if !AHEAD
-      apq_release_block(at->a.slot, at);
-      apq_next_block(block, is_last, at);
-#endif
-      apq_let_follow(&lead, STARTED(sharer), 0);
-    }
-  }
-  apq_let_follow(&lead, STARTED(sharer), 1);
-  (void)kept;
-}
-#elif !GROUP
+#if !GROUP
 /* The products of a warpgroup's share of one unit, into sums that need not be zero before.  `lead`
  * is how many blocks of k the next warpgroup waits for, 0 when it does not. */
 APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ring *at,

@@ -8,23 +8,12 @@
  * The family gives its knobs; RING_BYTES, RING_BARRIERS; apq_ring, apq_init_ring, apq_stage_count,
  * apq_skip_unit, apq_produce, apq_consume, apq_sum. */
 
-/* UNPACK: weights are unpacked by each multiplying warp for itself, or for all of them by
- * UNPACK_WARPS from UNPACK_FIRST on: three of the feeding warpgroup, or a warpgroup of their own,
- * the last. */
-#define IS_UNPACKED (UNPACK == UNPACK_SHARED || UNPACK == UNPACK_APART)
-#if UNPACK == UNPACK_APART
-#define UNPACK_FIRST (4 + 4 * CONSUMERS)
-#define UNPACK_WARPS 4
-#define THREADS      (256 + 128 * CONSUMERS)
-#else
-#define UNPACK_FIRST 1
-#define UNPACK_WARPS 3
-#define THREADS      (128 + 128 * CONSUMERS)
-#endif
+#define THREADS (128 + 128 * CONSUMERS)
 
 /* Threads of the feeding warpgroup that prepare edges: all but its first warp, or that one where
- * the other warps unpack. */
+ * the other UNPACK_WARPS unpack weights. */
 #if UNPACK == UNPACK_SHARED
+#define UNPACK_WARPS 3
 #define EDGE_FIRST   0
 #define EDGE_THREADS 32
 #else
@@ -65,9 +54,6 @@
 #define X_FIRST(sharer) ((sharer)*X_BLOCKS * 64)
 #define Y_FIRST(sharer) 0
 #endif
-
-/* More than 96 a thread of two warpgroups, which leaves few registers to an unpacking one. */
-#define HAS_MANY_SUMS (CONSUMERS == 2 && TILE_M * TILE_N / SHARERS > 96 * 128)
 
 /* Blocks along m share the weights of their tiles, blocks along n the activations. */
 #define CLUSTER (CLUSTER_M * CLUSTER_N)

@@ -572,14 +572,9 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 #endif
 }
 
-/* Registers of a thread of the feeding, of the multiplying and of an unpacking warpgroup: 64 K in
- * all, or what is left of that when each has as many at first. */
-#if UNPACK == UNPACK_APART
-#define FEED_REGISTERS     40
-#define UNPACK_REGISTERS   (HAS_MANY_SUMS ? 72 : 168)
-#define MULTIPLY_REGISTERS (CONSUMERS == 1 ? 240 : HAS_MANY_SUMS ? 200 : 152)
-#elif UNPACK == UNPACK_SHARED
-/* As many as each has at first; said, so that the compiler takes them. */
+/* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
+#if UNPACK == UNPACK_SHARED
+/* With two consumers as many as each has at first; said, so that the compiler takes them. */
 #define FEED_REGISTERS     (CONSUMERS == 2 ? 168 : 120)
 #define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 168 : 128)
 #elif CONSUMERS == 2 && GROUP
@@ -593,8 +588,6 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 #define FEED_REGISTERS     32
 #define MULTIPLY_REGISTERS 160
 #endif
-/* One feeding and one multiplying warpgroup have room enough. */
-#define HAS_ROOM (CONSUMERS == 1 && UNPACK != UNPACK_APART)
 
 APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
 #if PDL
@@ -626,7 +619,7 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
 #endif
   int warpgroup = apq_thread() / 128;
   if (warpgroup == 0) {
-#if !HAS_ROOM
+#if CONSUMERS > 1
     apq_registers_decrease(FEED_REGISTERS);
 #endif
 #if UNPACK == UNPACK_SHARED
@@ -638,17 +631,8 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
     if (apq_thread() == 0) apq_feed(&args, &tiles);
     if (apq_thread() >= EDGE_FIRST) apq_feed_edges(&args.gemm, &tiles);
 #endif
-#if UNPACK == UNPACK_APART
-  } else if (warpgroup > CONSUMERS) {
-#if HAS_MANY_SUMS || CONSUMERS == 1
-    apq_registers_decrease(UNPACK_REGISTERS);
-#else
-    apq_registers_increase(UNPACK_REGISTERS);
-#endif
-    apq_feed_weights(&args.gemm, &tiles);
-#endif
   } else {
-#if !HAS_ROOM
+#if CONSUMERS > 1
     apq_registers_increase(MULTIPLY_REGISTERS);
 #endif
     apq_consume_units(&args, &tiles, warpgroup - 1);

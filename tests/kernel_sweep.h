@@ -49,9 +49,6 @@ static const sweep_kind sweep_kinds[] = {
     {"imma_bulk", "group=32"},
     {"bgmma", "schedule=side,group=256"},
     {"igmma", "unpack=shared"},
-    {"igmma", "unpack=apart"},
-    {"imma_bulk", "unpack=shared"},
-    {"imma_bulk", "unpack=apart"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 

@@ -101,9 +101,6 @@ static void warpgroups_multiply_bytes_warp_by_warp(void **state) {
 static void weights_unpacked_once_a_tile(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[15], "emu:sm_90a", 4, 1), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[16], "emu:sm_90a", 4, 3), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[17], "emu:sm_90a", 4, 3), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[18], "emu:sm_90a", 4, 1), 0);
 }
 static void groups_have_their_own_scales(void **state) {
   (void)state;
