@@ -162,16 +162,25 @@ static void free_buffers(buffers *u) {
   for (int i = 0; i < 5; i++) apq_device_free(context, memory[i]);
 }
 
-/* y replaces x, as the next block's input. */
-static void run_block(sizes s, const block *b, const buffers *u, int m, void *stream) {
+/* The plans of a block in their order: q, k and v; o; gate and up; down. */
+enum { PARTS = 4 };
+
+static void run_part(sizes s, const block *b, const buffers *u, int m, int part, void *stream) {
   const apq_output o = {u->h, 0, u->x, 0}, down = {u->x, 0, u->h, 0};
   const apq_output gate_up[] = {{u->g, 0, NULL, 0}, {u->g, 0, u->g, 0}};
+  const int64_t qkv_row = 3 * (int64_t)s.hidden;
   void *const w = u->workspace;
   const size_t bytes = u->workspace_bytes;
-  check(apq_plan_run(b->qkv, m, u->x, 0, u->qkv, 0, w, bytes, stream, &error));
-  check(apq_plan_run_all(b->o, m, u->qkv, 3 * (int64_t)s.hidden, &o, 1, w, bytes, stream, &error));
-  check(apq_plan_run_all(b->gate_up, m, u->h, 0, gate_up, 2, w, bytes, stream, &error));
-  check(apq_plan_run_all(b->down, m, u->g, 0, &down, 1, w, bytes, stream, &error));
+  if (part == 0) check(apq_plan_run(b->qkv, m, u->x, 0, u->qkv, 0, w, bytes, stream, &error));
+  if (part == 1) check(apq_plan_run_all(b->o, m, u->qkv, qkv_row, &o, 1, w, bytes, stream, &error));
+  if (part == 2)
+    check(apq_plan_run_all(b->gate_up, m, u->h, 0, gate_up, 2, w, bytes, stream, &error));
+  if (part == 3) check(apq_plan_run_all(b->down, m, u->g, 0, &down, 1, w, bytes, stream, &error));
+}
+
+/* y replaces x, as the next block's input. */
+static void run_block(sizes s, const block *b, const buffers *u, int m, void *stream) {
+  for (int part = 0; part < PARTS; part++) run_part(s, b, u, m, part, stream);
 }
 
 /* ---- CUDA, as far as used ---- */
@@ -398,7 +407,8 @@ static void time_all(sizes s, const layer *layers, int layer_count) {
   for (int i = 0; has_rival && i < count_count; i++)
     rival_seconds[i] = time_rival(s, counts[i], layer_count, stream);
   if (!has_rival) printf("cuBLASLt was not found: no comparison\n");
-  printf("%6s %6s %14s %18s %8s\n", "M", "bits", "us a block", "cuBLASLt fp16 us", "ratio");
+  printf("%6s %6s %14s %18s %8s   %s\n", "M", "bits", "us a block", "cuBLASLt fp16 us", "ratio",
+         "us apart: qkv, o, gate and up, down");
   for (int p = 0; p < pair_count; p++) {
     block blocks[LAYERS_MAX];
     for (int l = 0; l < layer_count; l++)
@@ -409,9 +419,15 @@ static void time_all(sizes s, const layer *layers, int layer_count) {
       begin_capture(stream);
       for (int l = 0; l < layer_count; l++) run_block(s, &blocks[l], &u, counts[i], stream);
       const double seconds = end_capture(stream) / layer_count;
-      printf("%6d   W%dA%d %14.1f %18.1f %8.2f\n", counts[i], pairs[p].weight_bits,
+      printf("%6d   W%dA%d %14.1f %18.1f %8.2f  ", counts[i], pairs[p].weight_bits,
              pairs[p].input_bits, seconds * 1e6, rival_seconds[i] * 1e6,
              has_rival ? rival_seconds[i] / seconds : 0.0);
+      for (int part = 0; part < PARTS; part++) {
+        begin_capture(stream);
+        for (int l = 0; l < layer_count; l++) run_part(s, &blocks[l], &u, counts[i], part, stream);
+        printf(" %.1f", end_capture(stream) / layer_count * 1e6);
+      }
+      printf("\n");
       free_buffers(&u);
     }
     for (int l = 0; l < layer_count; l++) destroy_block(&blocks[l]);

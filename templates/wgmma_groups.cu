@@ -9,7 +9,8 @@
 #if GROUP
 
 /* A set: for each group of a stage the tokens' rest and zero point, then the channels' zero point,
- * rest and scale (apq_edge). */
+ * rest and scale (apq_edge), the zero points negative.  Where the tokens have none of their own, a
+ * channel's rest is minus all that it takes from a sum. */
 #define STAGE_GROUPS     (TILE_K / GROUP)
 #define CHANNELS_AT      (TILE_M * 8)
 #define GROUP_EDGE_BYTES (CHANNELS_AT + TILE_N * 16)
@@ -20,11 +21,6 @@
 /* Where the edges of a group are, of the stage in slot `slot`. */
 #define GROUP_AT(slot, group)                                                                      \
   (GROUPS_AT + (slot)*GROUP_SET_BYTES + (group) % STAGE_GROUPS * GROUP_EDGE_BYTES)
-
-/* No zero point varies: an edge's rest is what it takes from a sum. */
-APQ_FUNCTION int apq_groups_are_plain(const apq_gemm_args *args) {
-  return !args->a_zero && !args->w_zero && args->alpha_a * args->alpha_w == 1;
-}
 
 /* FEED_GROUPS words of a row of `groups`, from word `first` on; zeros past the last.  Whole
  * sixteens of bytes are read at once: lanes are rows, which lie far apart. */
@@ -82,9 +78,8 @@ APQ_FUNCTION void apq_put_group_row(const apq_gemm_args *args, const apq_raw_gro
     int left = args->k - (first + g) * GROUP;
     apq_u32 rest = (apq_u32)args->alpha_a * raw->a_sum[g] -
                    (apq_u32)(left < GROUP ? left : GROUP) * raw->a_zero;
-    if (apq_groups_are_plain(args)) rest *= (apq_u32)args->zero_w;
     apq_sts32(at + g * GROUP_EDGE_BYTES, rest);
-    apq_sts32(at + g * GROUP_EDGE_BYTES + 4, raw->a_zero);
+    apq_sts32(at + g * GROUP_EDGE_BYTES + 4, 0u - raw->a_zero);
   }
 }
 
@@ -93,8 +88,8 @@ APQ_FUNCTION void apq_put_group_column(const apq_gemm_args *args, const apq_raw_
   APQ_UNROLL
   for (int g = 0; g < FEED_GROUPS; g++) {
     apq_u32 rest = (apq_u32)args->alpha_w * raw->w_sum[g];
-    if (apq_groups_are_plain(args)) rest *= (apq_u32)args->zero_a;
-    apq_u32x4 edge = {raw->w_zero[g], rest, raw->w_scale[g], 0};
+    if (!args->a_zero) rest *= 0u - (apq_u32)args->zero_a;
+    apq_u32x4 edge = {0u - raw->w_zero[g], rest, raw->w_scale[g], 0};
     apq_sts128(at + g * GROUP_EDGE_BYTES, edge);
   }
 }
@@ -164,18 +159,18 @@ APQ_FUNCTION void apq_get_group_pair(int at, int y, apq_group_edge edge[2]) {
 #endif
 }
 
-/* Adds one sum of a group to its total. */
-APQ_FUNCTION float apq_add_group_sum(float total, apq_u32 sum, const apq_group_edge *x,
-                                     const apq_group_edge *y, int shift, int is_plain) {
-  if (is_plain)
-    sum = sum - x->rest - y->rest;
-  else
-    sum = (sum << shift) - x->zero * y->rest - y->zero * x->rest;
-  return apq_add(total, apq_mul(apq_int_to_float((int)sum), SWAP ? x->scale : y->scale));
+/* Adds one sum of a group to its total: a multiplication and addition each for alpha and the
+ * channel's rest, the channel's zero point, and the token's where it has one. */
+APQ_FUNCTION float apq_add_group_sum(float total, apq_u32 sum, const apq_group_edge *token,
+                                     const apq_group_edge *channel, apq_u32 alpha, int has_a_zero) {
+  sum *= alpha;
+  sum += has_a_zero ? token->zero * channel->rest : channel->rest;
+  sum += channel->zero * token->rest;
+  return apq_add(total, apq_mul(apq_int_to_float((int)sum), channel->scale));
 }
 
 APQ_FUNCTION void apq_add_group(apq_totals *totals, apq_u32 sum[X_BLOCKS][Y_SHARE / 2], int at,
-                                int sharer, int shift, int is_plain) {
+                                int sharer, apq_u32 alpha, int has_a_zero) {
   int t = apq_thread() % 128, x_row = X_FIRST(sharer) + t / 32 * 16 + t % 32 / 4;
   int y_column = Y_FIRST(sharer) + t % 4 * 2;
   apq_group_edge x[X_BLOCKS][2];
@@ -189,10 +184,12 @@ APQ_FUNCTION void apq_add_group(apq_totals *totals, apq_u32 sum[X_BLOCKS][Y_SHAR
     APQ_UNROLL
     for (int block = 0; block < X_BLOCKS; block++) {
       APQ_UNROLL
-      for (int e = 0; e < 4; e++)
-        totals->value[block][i + e] =
-            apq_add_group_sum(totals->value[block][i + e], sum[block][i + e], &x[block][e / 2],
-                              &y[e % 2], shift, is_plain);
+      for (int e = 0; e < 4; e++) {
+        const apq_group_edge *token = SWAP ? &y[e % 2] : &x[block][e / 2];
+        const apq_group_edge *channel = SWAP ? &x[block][e / 2] : &y[e % 2];
+        totals->value[block][i + e] = apq_add_group_sum(
+            totals->value[block][i + e], sum[block][i + e], token, channel, alpha, has_a_zero);
+      }
     }
   }
 }
@@ -201,10 +198,11 @@ APQ_FUNCTION void apq_add_group(apq_totals *totals, apq_u32 sum[X_BLOCKS][Y_SHAR
 APQ_FUNCTION void apq_end_group(const apq_gemm_args *args, apq_totals *totals,
                                 apq_u32 sum[X_BLOCKS][Y_SHARE / 2], int group, int at, int sharer) {
   if (group >= args->groups) return;
-  if (apq_groups_are_plain(args))
-    apq_add_group(totals, sum, at, sharer, 0, 1);
+  apq_u32 alpha = (apq_u32)(args->alpha_a * args->alpha_w);
+  if (args->a_zero)
+    apq_add_group(totals, sum, at, sharer, alpha, 1);
   else
-    apq_add_group(totals, sum, at, sharer, (args->alpha_a >> 1) + (args->alpha_w >> 1), 0);
+    apq_add_group(totals, sum, at, sharer, alpha, 0);
 }
 
 #else

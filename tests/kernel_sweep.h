@@ -134,7 +134,10 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
              256 << (i / 5 % (is_unpacked ? 2 : 3)), stages, sweep_warpgroups[w].consumers, order,
              ease < 1 && i % 2 ? 1 : 0, swap, sweep_warpgroups[w].cluster_m,
              sweep_warpgroups[w].cluster_n, 1 << (i % 3), ease < 3 && i % 5 == 0 ? 2 : 1,
-             i % 7 == 1 ? "direct" : "staged", outs[type], i % 11 == 3 && type != 1, i / 2 % 2);
+             i % 7 == 1                   ? "direct"
+             : ease < 2 && i % 7 % 2 == 0 ? "tensor"
+                                          : "staged",
+             outs[type], i % 11 == 3 && type != 1, i / 2 % 2);
     if (apq__config_parse(text, &config, NULL)) return 0;
     /* The families on bytes take them all, by turns. */
     if (is_grouped && !is_b1) sweep_set(&config, "group", 32 << i % 4);

@@ -23,6 +23,7 @@ typedef struct fake_cuda {
   int init_result; /* of cuInit */
   int cc[FAKE_DEVICES];
   int memory_clock_khz;  /* 0: the driver no longer tells */
+  int knows_kernels;     /* a module has a function of any name, not only "known" */
   int sticky;            /* the result of every later call that takes work */
   const char *fail_call; /* this call fails with fail_result */
   int fail_result;

@@ -155,6 +155,7 @@ int main(void) {
   memcpy(&find, &symbol, sizeof find);
   fake = find();
   fake->cc[1] = 80;
+  fake->knows_kernels = 1;
   const apq__nvrtc *nvrtc = NULL;
   apq_error error = APQ_ERROR_INIT;
   if (apq__nvrtc_get(&nvrtc, &error)) {
