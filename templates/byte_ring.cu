@@ -96,33 +96,10 @@ APQ_FUNCTION void apq_copy_block(const apq_tma_args *args, const apq_work *work,
 }
 
 #if UNPACK != UNPACK_SHARED
-#if PREFETCH > 0
-/* Has L2 fetch the planes of a stage if the unit has it: 256 bytes of each row, which the tensor
- * maps' promotion makes of the first of them. */
-APQ_FUNCTION void apq_prefetch_stage(const apq_tma_args *args, const apq_work *work, int stage) {
-#if PREFETCH < 100
-  if (stage >= work->end || stage * SLAB % 256 != 0) return;
-#else
-  if (stage >= work->end) return;
-#endif
-  APQ_UNROLL
-  for (int plane = 0; plane < P; plane++)
-    apq_tma_prefetch_box(&args->w, stage * SLAB, work->n0 + RANK_M * (TILE_N / CLUSTER_M), plane);
-}
-#endif
-
 /* The copies of one unit, by one thread. */
 APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
   APQ_NO_UNROLL
   for (int stage = work->first; stage < work->end; stage++) {
-#if PREFETCH > 0
-    if (stage == work->first) {
-      APQ_NO_UNROLL
-      for (int i = 1; i < PREFETCH % 100; i++) apq_prefetch_stage(args, work, stage + i);
-    }
-    apq_prefetch_stage(args, work, stage + PREFETCH % 100);
-#endif
-#if UNPACK != UNPACK_SHARED
     int full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
     apq_mbarrier_wait(W_FREE(at->w.slot), at->w.phase ^ 1);
     apq_mbarrier_expect(full, W_BYTES);
@@ -131,7 +108,6 @@ APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, ap
       apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0, plane,
                     TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
     at->w = apq_next_place(at->w, W_STAGES);
-#endif
     APQ_NO_UNROLL
     for (int block = 0; block < BLOCKS; block++) {
       apq_mbarrier_wait(FREE(at->a.slot), at->a.phase ^ 1);

@@ -13,7 +13,6 @@
  * @knob tile_k    = 512 : 256 512 1024 : reduction length of a stage of weights
  * @knob stages    = 4 : 2 3 4 5 6 7 8 : slots of the activations' ring, 128 k each
  * @knob w_stages  = 2 : 2 3 4 : slots of the weights' ring, tile_k each
- * @knob prefetch  = 0 : 0 2 4 8 16 : stages of weights that L2 fetches before they are copied
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob divide    = columns : columns rows : they divide a tile by tokens or by output channels
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one

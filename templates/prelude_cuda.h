@@ -284,12 +284,6 @@ APQ_WORD void apq_mbarrier_wait(int at, int parity) {
 APQ_WORD void apq_tma_prefetch(const apq_tensor_map *map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
-/* Has L2 fetch the map's box at byte x of row y of plane z. */
-APQ_WORD void apq_tma_prefetch_box(const apq_tensor_map *map, int x, int y, int z) {
-  asm volatile("cp.async.bulk.prefetch.tensor.3d.L2.global [%0, {%1, %2, %3}];" ::"l"(map), "r"(x),
-               "r"(y), "r"(z)
-               : "memory");
-}
 /* The map's box at byte x of row y of plane z (device.h, apq__tensor_box). */
 APQ_WORD void apq_tma_load(int at, const apq_tensor_map *map, int mbarrier, int x, int y, int z) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "

@@ -202,8 +202,6 @@ APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) {
 #define apq_mbarrier_expect(...)        APQ_EMU_CALL(mbarrier_expect, __VA_ARGS__)
 #define apq_mbarrier_wait(...)          APQ_EMU_CALL(mbarrier_wait, __VA_ARGS__)
 #define apq_tma_prefetch(...)           APQ_EMU_CALL(tma_prefetch, __VA_ARGS__)
-#define apq_tma_prefetch_box(map, x, y, z)                                                         \
-  ((void)(x), (void)(y), (void)(z), APQ_EMU_CALL(tma_prefetch, map))
 #define apq_tma_load(...)               APQ_EMU_CALL(tma_load, __VA_ARGS__)
 #define apq_tma_load_multicast(...)     APQ_EMU_CALL(tma_load_multicast, __VA_ARGS__)
 #define apq_bulk_load(...)              APQ_EMU_CALL(bulk_load, __VA_ARGS__)
