@@ -85,7 +85,8 @@ static int shared_bytes(const apq__wgmma_knobs *g) {
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
   int edges = (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16;
   if (g->store == APQ__STORE_TENSOR) edges = (edges + 1023) / 1024 * 1024;
-  return edges + 2 * g->consumers * buffer_bytes(g);
+  int buffer = buffer_bytes(g), second = buffer && buffer < 4096 ? 4096 : buffer;
+  return edges + g->consumers * (buffer + second);
 }
 
 /* Sums, the operands in registers twice, and addresses, edges and loop state. */
@@ -145,6 +146,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "group scales need roles=cooperative: one warpgroup adds to its totals under the products "
        "of another"},
       {g.group && g.overlap, "group scales need overlap=0: a tile ends with totals, not in halves"},
+      {g.group && g.stagger,
+       "group scales need stagger=0: the warpgroups take turns with products"},
       {g.group && g.is_ahead, "ahead=1 is not made for group scales"},
       {g.group && !g.is_bytes && g.group % 256,
        "a b1 instruction spans 256 k: more than one group"},

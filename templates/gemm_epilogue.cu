@@ -201,9 +201,13 @@ APQ_FUNCTION float apq_exp_minus(float a) {
 /* y / (1 + exp(-t)) as kernel_abi.h says; for negative t as y exp(t) / (1 + exp(t)), so that no
  * exponential overflows. */
 APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
-  float z = apq_min(apq_mul(y, y), args->gate_limit), t = args->gate[9];
-  APQ_UNROLL
-  for (int i = 8; i >= 0; i--) t = apq_add(apq_mul(t, z), args->gate[i]);
+  float t = args->gate[0];
+  if (args->gated != 2) {
+    float z = apq_min(apq_mul(y, y), args->gate_limit);
+    t = args->gate[9];
+    APQ_UNROLL
+    for (int i = 8; i >= 0; i--) t = apq_add(apq_mul(t, z), args->gate[i]);
+  }
   t = apq_mul(t, y);
   float e = apq_exp_minus(apq_abs(t));
   /* -infinity counts as the lowest number: times 0 it would be NaN. */
@@ -211,26 +215,34 @@ APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
   return apq_div(top, apq_add(1.0f, e));
 }
 
+/* A number of the result type, of 2 bytes. */
+#if OUT == OUT_F16
+#define apq_half_float apq_half_to_float
+#elif OUT == OUT_BF16
+#define apq_half_float apq_bf16_to_float
+#endif
+
 /* Element of `other`.  It may be the element of y that this thread is about to write, and no other
  * thread touches that. */
 APQ_FUNCTION float apq_other(const apq_gemm_args *args, int m, int n) {
   const apq_u8 *at = (const apq_u8 *)args->other + (m * args->ld_other + n) * OUT_BYTES;
 #if OUT == OUT_F32
   return apq_bits_float(apq_load_word(at));
-#elif OUT == OUT_F16
-  return apq_half_to_float(apq_load_half(at));
 #else
-  return apq_bf16_to_float(apq_load_half(at));
+  return apq_half_float(apq_load_half(at));
 #endif
 }
 
 /* What follows the scales and the bias, where apq_has_post: activation, then `other`. */
-APQ_FUNCTION apq_u32 apq_post_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
+APQ_FUNCTION apq_u32 apq_post(const apq_gemm_args *args, apq_u32 result, float other) {
   float y = apq_bits_float(result);
   if (args->gated) y = apq_gate(args, y);
-  if (args->combine == 1) y = apq_add(y, apq_other(args, m, n));
-  if (args->combine == 2) y = apq_mul(y, apq_other(args, m, n));
+  if (args->combine == 1) y = apq_add(y, other);
+  if (args->combine == 2) y = apq_mul(y, other);
   return apq_float_bits(y);
+}
+APQ_FUNCTION apq_u32 apq_post_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
+  return apq_post(args, result, args->combine ? apq_other(args, m, n) : 0.0f);
 }
 
 /* Eight neighbors; those past the matrix stay as they are. */

@@ -32,8 +32,8 @@ typedef struct apq_gemm_args {
   const float *bias;    /* [n], or NULL: none */
   const void *other;    /* [m][ld_other] of the output type; may be y itself */
   long long ld_other;
-  int combine; /* 0: no `other`; 1: it is added; 2: multiplied */
-  int gated;
+  int combine;            /* 0: no `other`; 1: it is added; 2: multiplied */
+  int gated;              /* 0: no gate; 2: gate[1] .. gate[9] are 0 */
   int group, groups;      /* k of a group, a multiple of 32, and ceil(k / group); 0: none */
   const int *w_group_sum; /* with `group`: [n][groups] */
   const int *a_group_sum; /* with `group`: [m][groups] */

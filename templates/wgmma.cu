@@ -173,7 +173,7 @@ APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane, 
   return *m < args->m && *n < args->n;
 }
 
-#if POST
+#if POST && STORE == STORE_DIRECT
 /* What follows the scales and the bias, for those of a lane's results that exist. */
 APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
                                    int x, int y, apq_u32 result[8]) {
@@ -214,10 +214,13 @@ APQ_FUNCTION int apq_is_aligned(const apq_gemm_args *args) {
 #define BUFFER_ROWS 64
 #define ROW_RESULTS Y_CHUNK
 #endif
-#define ROW_BYTES                   (ROW_RESULTS * OUT_BYTES)
-#define PIECES                      (ROW_BYTES / 16)
-#define BUFFER_BYTES                (BUFFER_ROWS * ROW_BYTES)
-#define BUFFER_AT(warpgroup, chunk) (BUFFERS_AT + (2 * (warpgroup) + (chunk) % 2) * BUFFER_BYTES)
+#define ROW_BYTES    (ROW_RESULTS * OUT_BYTES)
+#define PIECES       (ROW_BYTES / 16)
+#define BUFFER_BYTES (BUFFER_ROWS * ROW_BYTES)
+/* The second buffer holds the floats of 16 columns too. */
+#define SECOND_BYTES (BUFFER_BYTES < 4096 ? 4096 : BUFFER_BYTES)
+#define BUFFER_AT(warpgroup, chunk)                                                                \
+  (BUFFERS_AT + (warpgroup) * (BUFFER_BYTES + SECOND_BYTES) + (chunk) % 2 * BUFFER_BYTES)
 
 APQ_FUNCTION int apq_piece_at(int row, int piece) {
   return row * ROW_BYTES + (piece ^ (row & (PIECES < 8 ? PIECES - 1 : 7))) * 16;
@@ -230,24 +233,17 @@ APQ_FUNCTION void apq_round_pairs(const apq_u32 result[8], apq_u32 pair[4]) {
     pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
 }
 
-/* Puts a lane's pairs of a chunk into the buffer, 16 columns at a time. */
-APQ_FUNCTION void apq_stage_chunk(int buffer, const apq_u32 pair[Y_CHUNK / 4]) {
+/* Puts a lane's pairs of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
+APQ_FUNCTION void apq_stage_pairs(int buffer, int i, const apq_u32 pair[4]) {
   /* Matrix j of the four: rows 8 * (j % 2), columns 8 * (j / 2) of the 16 x 16 results. */
   int l = apq_thread() % 32, matrix = l / 8, warp = apq_thread() / 32 % 4;
 #if SWAP
   int row = matrix / 2 * 8 + l % 8, piece = warp * 2 + matrix % 2;
+  apq_stmatrix4_transposed(buffer + apq_piece_at(row, piece) + i * (16 * ROW_BYTES), pair);
 #else
   int row = warp * 16 + matrix % 2 * 8 + l % 8, piece = matrix / 2;
+  apq_stmatrix4((buffer + apq_piece_at(row, piece)) ^ (32 * i), pair);
 #endif
-  int at = buffer + apq_piece_at(row, piece);
-  APQ_UNROLL
-  for (int i = 0; i < Y_CHUNK / 16; i++) {
-#if SWAP
-    apq_stmatrix4_transposed(at + i * (16 * ROW_BYTES), pair + 4 * i);
-#else
-    apq_stmatrix4(at ^ (32 * i), pair + 4 * i);
-#endif
-  }
 }
 #else
 /* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
@@ -404,38 +400,136 @@ APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work,
 #define apq_sums_of_share int acc[ACCUMULATORS][SUMS]
 #endif
 
+#if STORE != STORE_DIRECT
+/* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
+APQ_FUNCTION void apq_stage_sixteen(const apq_lane *lane, int buffer, int i,
+                                    const apq_u32 result[8]) {
+#if OUT_BYTES == 2
+  apq_u32 pair[4];
+  apq_round_pairs(result, pair);
+  apq_stage_pairs(buffer, i, pair);
+  (void)lane;
+#else
+  apq_stage_results(lane, buffer, i, result);
+#endif
+}
+#endif
+
+#if POST && STORE != STORE_DIRECT
+/* Results that an activation or another operand follows.  A lane puts those of PART_COLUMNS
+ * columns, as floats, into words of its own in the second buffer, so that one loop, and not code
+ * unrolled over all of them, holds the exponential; they leave through the first buffer. */
+#define PART_COLUMNS (Y_CHUNK * OUT_BYTES / 4 < 16 ? 16 : Y_CHUNK * OUT_BYTES / 4)
+#define FLOATS_AT(warpgroup, group)                                                                \
+  (BUFFER_AT(warpgroup, 1) + (group)*4096 + apq_thread() % 128 * 16)
+
+APQ_FUNCTION void apq_put_floats(int warpgroup, int group, const apq_u32 result[8]) {
+  apq_u32x4 low = {result[0], result[1], result[2], result[3]};
+  apq_u32x4 high = {result[4], result[5], result[6], result[7]};
+  apq_sts128(FLOATS_AT(warpgroup, group), low);
+  apq_sts128(FLOATS_AT(warpgroup, group) + 2048, high);
+}
+
+/* What goes with a lane's results of 16 columns from y on; 0 outside the matrix. */
+APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                  int x, int y, int is_whole, float other[8]) {
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) other[e] = 0.0f;
+  if (!args->combine) return;
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) {
+    int m, n, is_there = apq_result_at(args, lane, m0, n0, x, y, e, &m, &n);
+#if OUT_BYTES == 2 && !SWAP
+    /* Neighbors in one word. */
+    if (is_whole && e % 2) continue;
+    if (is_whole) {
+      apq_u32 pair = apq_load_word((const apq_u8 *)args->other + (m * args->ld_other + n) * 2);
+      other[e] = apq_half_float((apq_u16)pair);
+      other[e + 1] = apq_half_float((apq_u16)(pair >> 16));
+      continue;
+    }
+#endif
+    if (is_whole || is_there) other[e] = apq_other(args, m, n);
+  }
+}
+
+/* Finishes the results of PART_COLUMNS columns from y on and puts them into the first buffer. */
+APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                int warpgroup, int x, int y, int is_whole) {
+  float next[8];
+  apq_load_others(args, lane, m0, n0, x, y, is_whole, next);
+  APQ_NO_UNROLL
+  for (int group = 0; group < PART_COLUMNS / 16; group++) {
+    float other[8];
+    APQ_UNROLL
+    for (int e = 0; e < 8; e++) other[e] = next[e];
+    if (group + 1 < PART_COLUMNS / 16)
+      apq_load_others(args, lane, m0, n0, x, y + 16 * group + 16, is_whole, next);
+    apq_u32x4 low = apq_lds128(FLOATS_AT(warpgroup, group)),
+              high = apq_lds128(FLOATS_AT(warpgroup, group) + 2048);
+    apq_u32 result[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+    APQ_UNROLL
+    for (int e = 0; e < 8; e++) result[e] = apq_post(args, result[e], other[e]);
+    apq_stage_sixteen(lane, BUFFER_AT(warpgroup, 0), y % Y_CHUNK / 16 + group, result);
+  }
+}
+#endif
+
+/* A lane's results, before their last rounding, of 16 columns from y on of a 64-row block. */
+APQ_FUNCTION void apq_get_results(const apq_gemm_args *args, const apq_lane *lane, int block, int y,
+                                  const apq_edge *upper, const apq_edge *lower, int is_plain,
+                                  apq_sums_of_share, apq_u32 result[8]) {
+  APQ_UNROLL
+  for (int e = 0; e < 8; e += 4) {
+    int column = y + 2 * e, r = column / 2;
+    apq_edge edge[2];
+    apq_get_pair(lane, column, is_plain, edge);
+    result[e] = apq_finish(args, SUM(block, r), upper, &edge[0], is_plain);
+    result[e + 1] = apq_finish(args, SUM(block, r + 1), upper, &edge[1], is_plain);
+    result[e + 2] = apq_finish(args, SUM(block, r + 2), lower, &edge[0], is_plain);
+    result[e + 3] = apq_finish(args, SUM(block, r + 3), lower, &edge[1], is_plain);
+  }
+}
+
 /* Finishes and stores columns y_first .. y_end - 1, whole chunks, of a warpgroup's share of the
- * tile at (m0, n0).  `is_fast` is a constant (apq_is_fast). */
+ * tile at (m0, n0).  `is_fast` is a constant (apq_is_fast), but for the results that something
+ * follows. */
 APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, const apq_lane *lane,
                                      int warpgroup, int y_first, int y_end, int is_fast,
                                      apq_sums_of_share) {
   const apq_gemm_args *args = &tma->gemm;
-  int is_plain = is_fast || apq_is_plain(args);
-#if STORE != STORE_DIRECT && OUT_BYTES == 2
-  apq_u32 pairs[Y_CHUNK / 4];
-#endif
+  int is_plain = !POST && is_fast ? is_fast == 2 : apq_is_plain(args);
   APQ_UNROLL
   for (int block = 0; block < X_BLOCKS; block++) {
     int x = lane->x_first + 64 * block;
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
+#if POST && STORE != STORE_DIRECT
+    APQ_NO_UNROLL
+    for (int part = y_first; part < y_end; part += PART_COLUMNS) {
+      /* Sums have to be named by constants. */
+      APQ_UNROLL
+      for (int y = y_first; y < y_end; y += 16) {
+        apq_u32 result[8];
+        if (y / PART_COLUMNS * PART_COLUMNS != part) continue;
+        apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
+        apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
+      }
+      apq_post_part(args, lane, m0, n0, warpgroup, x, part, is_fast);
+      if ((part + PART_COLUMNS) % Y_CHUNK) continue;
+      int first = lane->y_first + part - part % Y_CHUNK;
+      apq_pass_buffer(tma, 0, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
+      apq_free_buffers();
+    }
+#else
     APQ_UNROLL
     for (int y = y_first; y < y_end; y += 16) {
       apq_u32 result[8];
-      APQ_UNROLL
-      for (int e = 0; e < 8; e += 4) {
-        int column = y + 2 * e, r = column / 2;
-        apq_edge edge[2];
-        apq_get_pair(lane, column, is_plain, edge);
-        result[e] = apq_finish(args, SUM(block, r), &upper, &edge[0], is_plain);
-        result[e + 1] = apq_finish(args, SUM(block, r + 1), &upper, &edge[1], is_plain);
-        result[e + 2] = apq_finish(args, SUM(block, r + 2), &lower, &edge[0], is_plain);
-        result[e + 3] = apq_finish(args, SUM(block, r + 3), &lower, &edge[1], is_plain);
-      }
-#if POST
-      if (apq_has_post(args)) apq_post_results(args, lane, m0, n0, x, y, result);
-#endif
+      apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
 #if STORE == STORE_DIRECT
+#if POST
+      apq_post_results(args, lane, m0, n0, x, y, result);
+#endif
       APQ_UNROLL
       for (int e = 0; e < 8; e++) {
         int m, n;
@@ -444,28 +538,31 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
       }
 #else
       int chunk = block * CHUNKS + y / Y_CHUNK, i = y % Y_CHUNK / 16;
-#if OUT_BYTES == 2
-      apq_round_pairs(result, pairs + 4 * i);
-      if (i == Y_CHUNK / 16 - 1) apq_stage_chunk(BUFFER_AT(warpgroup, chunk), pairs);
-#else
-      apq_stage_results(lane, BUFFER_AT(warpgroup, chunk), i, result);
-#endif
+      apq_stage_sixteen(lane, BUFFER_AT(warpgroup, chunk), i, result);
+      if (i < Y_CHUNK / 16 - 1) continue;
       int first = lane->y_first + y - y % Y_CHUNK;
-      if (i == Y_CHUNK / 16 - 1)
-        apq_pass_buffer(tma, chunk, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
+      apq_pass_buffer(tma, chunk, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
 #endif
     }
+#endif
   }
-#if STORE != STORE_DIRECT
+#if STORE != STORE_DIRECT && !POST
   /* An odd number of chunks would meet the buffer of the last one first. */
   if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_free_buffers();
 #endif
   (void)warpgroup;
 }
 
+/* Whether the tile lies inside the matrix, in whole 16-byte pieces; 2 when it is plain too.  Where
+ * something follows, 1 when that is read in whole words. */
 APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
-  return apq_is_aligned(args) && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n &&
-         apq_is_plain(args);
+  int is_whole =
+      apq_is_aligned(args) && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n;
+#if POST
+  return is_whole && args->ld_other % 2 == 0 && (unsigned long long)args->other % 4 == 0;
+#else
+  return is_whole ? 1 + apq_is_plain(args) : 0;
+#endif
 }
 
 /* A tile whose sums, or a half of them, are to be stored, and the set of its edges. */
@@ -478,10 +575,17 @@ APQ_FUNCTION void apq_store_columns(const apq_tma_args *args, const apq_finished
                                     apq_lane *lane, int warpgroup, int y_first, int y_end,
                                     apq_sums_of_share) {
   lane->edges = EDGES_AT + tile->set.slot * EDGE_SET_BYTES;
-  if (tile->is_fast)
+#if POST
+  apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, tile->is_fast,
+                     SUMS_OF_SHARE);
+#else
+  if (tile->is_fast == 2)
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 2, SUMS_OF_SHARE);
+  else if (tile->is_fast)
     apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 1, SUMS_OF_SHARE);
   else
     apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 0, SUMS_OF_SHARE);
+#endif
 }
 
 #if OVERLAP
@@ -537,7 +641,7 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
     is_stored = 0;
 #endif
 #if GROUP
-    apq_consume_groups(&args->gemm, &work, sharer, lead, &ring, acc);
+    apq_consume_groups(&args->gemm, &work, sharer, &ring, acc);
 #else
     apq_consume(&work, sharer, lead, &ring, &kept, acc);
 #endif
@@ -545,7 +649,7 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
     apq_mbarrier_wait(EDGES_FULL(set.slot), set.phase);
     tile.m0 = work.m0;
     tile.n0 = work.n0;
-    tile.is_fast = !POST && apq_is_fast(&args->gemm, &work);
+    tile.is_fast = apq_is_fast(&args->gemm, &work);
     tile.set = set;
     set = apq_next_place(set, 2);
 #if OVERLAP
