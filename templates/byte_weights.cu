@@ -6,7 +6,9 @@
  *
  * A stage is made in shares of 32 rows' blocks of 128 k, one a lane.  Lanes side by side take the
  * blocks of one row, so that they load whole sectors, and TURN_OF a block exchanges pieces such
- * that eight of them still store to different banks.  Warps take shares in turn. */
+ * that eight of them still store to different banks.  Warps take shares in turn.
+ * BATCH of a warp's shares are loaded together: the compiler gives all loads one scoreboard, so
+ * that a warp can wait only for all of them. */
 #define SHARE_ROWS (32 / BLOCKS)
 #define SHARES     (TILE_N / SHARE_ROWS)
 #define BATCH      (P > 7 ? 3 : P > 4 ? 4 : 6)
@@ -98,8 +100,7 @@ APQ_FUNCTION void apq_store_share(int at, apq_u32 piece[8][4]) {
   }
 }
 
-/* The shares of one of UNPACK_WARPS of all that the block needs.  A warp waits for its loads all
- * at once, as the compiler gives them one scoreboard: so it starts BATCH shares' together. */
+/* The shares of one of UNPACK_WARPS of all that the block needs. */
 APQ_FUNCTION void apq_feed_weights(const apq_gemm_args *args, const apq_tiles *tiles) {
   apq_unpacker u = apq_unpacker_of(args);
   apq_place to = {0, 0};

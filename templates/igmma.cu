@@ -150,8 +150,8 @@ APQ_FUNCTION void apq_unpack_first(int sharer, const apq_ring *at, apq_kept *kep
   apq_unpack(at->w.slot, sharer, 0, &kept->codes[0]);
 }
 
-/* Unpacks the block after block `block` of `stage`; the slot of a stage whose
- * last block is in registers is free. */
+/* Unpacks the block after block `block` of `stage`; the slot of a stage whose last block is in
+ * registers is free. */
 APQ_FUNCTION void apq_unpack_next(const apq_work *work, int sharer, int stage, int block,
                                   apq_ring *at, apq_kept *kept) {
   if (block < BLOCKS - 1) {
