@@ -30,6 +30,57 @@ APQ_FUNCTION apq_edge apq_edge_of(const apq_gemm_args *args, const apq_work *wor
   return apq_finish_edge(args, &raw, is_row);
 }
 
+/* Puts the edge of x row `x` into the set at `at`. */
+APQ_FUNCTION void apq_put_row(const apq_gemm_args *args, const apq_work *work, int at, int x) {
+  apq_edge edge = apq_edge_of(args, work, x, !SWAP);
+  apq_put_edge(at + x * EDGE_BYTES, &edge);
+}
+
+/* And those of y columns 2 * pair and the next. */
+APQ_FUNCTION void apq_put_pair(const apq_gemm_args *args, const apq_work *work, int at, int pair) {
+  apq_edge left = apq_edge_of(args, work, 2 * pair, SWAP);
+  apq_edge right = apq_edge_of(args, work, 2 * pair + 1, SWAP);
+  apq_u32x4 needed = {left.rest, right.rest, apq_float_bits(left.scale),
+                      apq_float_bits(right.scale)};
+  apq_u32x4 others = {left.zero, right.zero, apq_float_bits(left.bias), apq_float_bits(right.bias)};
+  apq_sts128(at + PAIRS_AT + pair * 16, needed);
+  apq_sts128(at + OTHERS_AT + pair * 16, others);
+}
+
+#if UNPACK == UNPACK_SHARED
+/* What the first warp feeds where the others unpack: activations, and after each block of them 32
+ * edges, so that these hold the copies up by one access to memory. */
+#define EDGE_SLICES ((X_TILE + Y_TILE / 2 + 31) / 32)
+APQ_FUNCTION void apq_put_slice(const apq_gemm_args *args, const apq_work *work, apq_place set,
+                                int slice) {
+  int at = EDGES_AT + set.slot * EDGE_SET_BYTES, i = slice * 32 + apq_thread() % 32;
+  if (slice == 0) apq_mbarrier_wait(EDGES_FREE(set.slot), set.phase ^ 1);
+  if (i < X_TILE)
+    apq_put_row(args, work, at, i);
+  else if (i < X_TILE + Y_TILE / 2)
+    apq_put_pair(args, work, at, i - X_TILE);
+}
+
+APQ_FUNCTION void apq_feed(const apq_tma_args *args, const apq_tiles *tiles) {
+  apq_place to = {0, 0}, set = {0, 0};
+  for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
+    apq_work work = apq_work_at(tiles, unit);
+    int slice = 0;
+    APQ_NO_UNROLL
+    for (int i = work.first * BLOCKS; i < work.end * BLOCKS; i++) {
+      apq_mbarrier_wait(FREE(to.slot), to.phase ^ 1);
+      if (apq_thread() == 0) apq_copy_block(args, &work, i / BLOCKS, i % BLOCKS, to.slot);
+      apq_syncwarp();
+      to = apq_next_place(to, STAGES);
+      if (slice < EDGE_SLICES) apq_put_slice(&args->gemm, &work, set, slice++);
+    }
+    APQ_NO_UNROLL
+    while (slice < EDGE_SLICES) apq_put_slice(&args->gemm, &work, set, slice++);
+    apq_mbarrier_arrive(EDGES_FULL(set.slot));
+    set = apq_next_place(set, 2);
+  }
+}
+#else
 #if GROUP
 /* The edges of the groups of one unit, a stage after another. */
 APQ_FUNCTION void apq_feed_groups(const apq_gemm_args *args, const apq_work *work, apq_place *set) {
@@ -68,21 +119,11 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
     int at = EDGES_AT + set.slot * EDGE_SET_BYTES;
     apq_mbarrier_wait(EDGES_FREE(set.slot), set.phase ^ 1);
     APQ_NO_UNROLL
-    for (int x = apq_thread() - EDGE_FIRST; x < X_TILE; x += EDGE_THREADS) {
-      apq_edge edge = apq_edge_of(args, &work, x, !SWAP);
-      apq_put_edge(at + x * EDGE_BYTES, &edge);
-    }
+    for (int x = apq_thread() - EDGE_FIRST; x < X_TILE; x += EDGE_THREADS)
+      apq_put_row(args, &work, at, x);
     APQ_NO_UNROLL
-    for (int pair = apq_thread() - EDGE_FIRST; pair < Y_TILE / 2; pair += EDGE_THREADS) {
-      apq_edge left = apq_edge_of(args, &work, 2 * pair, SWAP);
-      apq_edge right = apq_edge_of(args, &work, 2 * pair + 1, SWAP);
-      apq_u32x4 needed = {left.rest, right.rest, apq_float_bits(left.scale),
-                          apq_float_bits(right.scale)};
-      apq_u32x4 others = {left.zero, right.zero, apq_float_bits(left.bias),
-                          apq_float_bits(right.bias)};
-      apq_sts128(at + PAIRS_AT + pair * 16, needed);
-      apq_sts128(at + OTHERS_AT + pair * 16, others);
-    }
+    for (int pair = apq_thread() - EDGE_FIRST; pair < Y_TILE / 2; pair += EDGE_THREADS)
+      apq_put_pair(args, &work, at, pair);
     apq_mbarrier_arrive(EDGES_FULL(set.slot));
     set = apq_next_place(set, 2);
 #if GROUP
@@ -90,6 +131,15 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
 #endif
   }
 }
+
+APQ_FUNCTION void apq_feed(const apq_tma_args *args, const apq_tiles *tiles) {
+  apq_ring ring = {0};
+  for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
+    apq_work work = apq_work_at(tiles, unit);
+    apq_produce(args, &work, &ring);
+  }
+}
+#endif
 
 /* ---- output ---- */
 
@@ -670,7 +720,11 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 }
 
 /* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
-#if CONSUMERS == 2 && GROUP
+#if UNPACK == UNPACK_SHARED
+/* With two consumers as many as each has at first; said, so that the compiler takes them. */
+#define FEED_REGISTERS     (CONSUMERS == 2 ? 168 : 120)
+#define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 168 : 128)
+#elif CONSUMERS == 2 && GROUP
 /* Edges of several groups are loaded at once. */
 #define FEED_REGISTERS     64
 #define MULTIPLY_REGISTERS 216
@@ -715,14 +769,15 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
 #if CONSUMERS > 1
     apq_registers_decrease(FEED_REGISTERS);
 #endif
-    if (apq_thread() == 0) {
-      apq_ring ring = {0};
-      for (int unit = FIRST_UNIT; unit < tiles.units; unit += UNIT_STEP) {
-        apq_work work = apq_work_at(&tiles, unit);
-        apq_produce(&args, &work, &ring);
-      }
-    }
+#if UNPACK == UNPACK_SHARED
+    if (apq_thread() < 32)
+      apq_feed(&args, &tiles);
+    else
+      apq_feed_weights(&args.gemm, &tiles);
+#else
+    if (apq_thread() == 0) apq_feed(&args, &tiles);
     if (apq_thread() >= EDGE_FIRST) apq_feed_edges(&args.gemm, &tiles);
+#endif
   } else {
 #if CONSUMERS > 1
     apq_registers_increase(MULTIPLY_REGISTERS);

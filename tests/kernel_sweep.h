@@ -48,6 +48,7 @@ static const sweep_kind sweep_kinds[] = {
     {"igmma", "group=32"},
     {"imma_bulk", "group=32"},
     {"bgmma", "schedule=side,group=256"},
+    {"igmma", "unpack=shared"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 
@@ -117,6 +118,7 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
   static const char *const outs[] = {"f16", "i32", "bf16", "f32"};
   int i = (p - 1) * 8 + q - 1 + turn * 11, is_b1 = strcmp(kind->family, "bgmma") == 0;
   int is_mma = strcmp(kind->family, "imma_bulk") == 0;
+  int is_unpacked = strstr(kind->knobs, "unpack") != NULL;
   int is_grouped = strstr(kind->knobs, "group") != NULL, type = i / 3 % 4;
   if (is_grouped && type == 1) type = 3;
   for (int try = 0; try < 4 * SWEEP_WARPGROUPS; try++) {
@@ -138,7 +140,7 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
              "stagger=%d,swap=%d,cluster_m=%d,cluster_n=%d,raster=%d,split_k=%d,store=%s,"
              "out=%s,post=%d,pdl=%d",
              kind->family, *kind->knobs ? "," : "", kind->knobs, p, q, swap ? y : x, swap ? x : y,
-             256 << (i / 5 % 3), stages, sweep_warpgroups[w].consumers, order,
+             256 << (i / 5 % (is_unpacked ? 2 : 3)), stages, sweep_warpgroups[w].consumers, order,
              ease < 1 && i % 2 ? 1 : 0, swap, sweep_warpgroups[w].cluster_m,
              sweep_warpgroups[w].cluster_n, 1 << (i % 3), ease < 3 && i % 5 == 0 ? 2 : 1,
              i % 7 == 1                   ? "direct"

@@ -98,6 +98,10 @@ static void warpgroups_multiply_bytes_warp_by_warp(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[11], "emu:sm_90a", 4, 1), 0);
 }
+static void weights_unpacked_once_a_tile(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[15], "emu:sm_90a", 4, 1), 0);
+}
 static void groups_have_their_own_scales(void **state) {
   (void)state;
   assert_int_equal(sweep(&sweep_kinds[9], "emu:sm_90a", 3), 0);
@@ -145,6 +149,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bits_plane_by_plane),
       cmocka_unit_test(warpgroups_multiply_bytes),
       cmocka_unit_test(warpgroups_multiply_bytes_warp_by_warp),
+      cmocka_unit_test(weights_unpacked_once_a_tile),
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(warpgroups_have_scales_of_groups),
       cmocka_unit_test(turing_has_xor_and_plain_loads),

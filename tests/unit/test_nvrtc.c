@@ -133,6 +133,8 @@ static const struct {
      "sm_90a"},
     {"family=igmma,p=7,q=5,tile_m=96,tile_k=256,out=i32,consumers=1,tile_n=64,cluster_n=2",
      "sm_90a"},
+    {"family=igmma,p=8,tile_m=256,tile_k=256,unpack=shared,overlap=2", "sm_90a"},
+    {"family=igmma,p=6,q=6,tile_m=64,unpack=shared,split_k=2", "sm_90a"},
     {"family=imma_bulk,tile_n=256,divide=rows,ahead=1", "sm_90a"},
     {"family=imma_bulk,p=7,q=3,out=f32,tile_k=256,stagger=1,cluster_m=2,split_k=2", "sm_90a"},
     {"family=imma,p=2,stages=1,swap=1,split_k=4,store=staged,out=f32", "sm_120"},
