@@ -93,9 +93,7 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
              is_grouped ? 1 : sweep_decodes[d].cluster, operands[i % 3], outs[type],
              is_b1 && i / 4 % 2 ? "horner" : "side", pdl, unpacks[is_b1 ? 0 : i % (pdl ? 3 : 2)],
              (is_grouped || sweep_decodes[d].persist == 0) && i / 3 % 2,
-             pdl && i % 3 == 1 ? "fill"
-             : pdl && i % 2    ? "issue"
-                               : "start");
+             pdl && i % 2 ? "issue" : "start");
     if (apq__config_parse(text, &config, NULL)) return 0;
     if (is_grouped) sweep_set(&config, "group", 32 << i % 4);
     if (apq__config_complete(&config, NULL) ||
