@@ -18,6 +18,7 @@ static tile_cycles tile_cost(const apq__decode_knobs *d, const apq__problem *pro
   double k = apq__decode_block_k(d, problem), rows = d->rows, columns = 8.0 * d->fragments;
   double column_bytes = d->is_bytes ? k : k / 8;
   double mma = rows / 16 * d->fragments * (d->is_bytes ? k / 32 : k / 256 * d->p);
+  if (d->group) mma *= 512.0 / d->group; /* a slab is multiplied once for each of its groups */
   /* An mma takes 6 cycles of one of four schedulers; integer operations, two cycles each, make its
    * operands of bytes or shift Horner's sums. */
   double operations = d->is_horner ? 8 : 0;
@@ -63,11 +64,14 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
   double late = apq__config_is(config, "release", "issue") ? 80 : 0;
 
   double weights = (double)problem->n * problem->k / 8 * d.p;
+  if (d.group) weights += 12.0 * problem->n * problem->k / d.group; /* sums, zero points, scales */
   double in_flight =
       here * at_most(sms, grid) * d.threads * d.stages * d.depth * d.tiles * d.p * 32.0;
   double memory = at_least(weights / target->dram_bytes_per_s, weights / (in_flight / 0.92e-6));
 
-  const double launch = 0.85e-6, hz = target->clock_hz;
+  const double hz = target->clock_hz;
+  double launch = 0.85e-6;
+  if (d.group) launch += 0.5e-6; /* sums are scaled, and then added in their order */
   double units = busy / hz, exposed = latency / hz, both = at_least(memory, units);
   double less = at_most(memory, units);
   if (!d.is_pdl) return launch + 0.8e-6 + both + 0.8 * less + exposed;

@@ -6,6 +6,7 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   apq__decode_knobs d = {0};
   d.p = apq__config_int(config, "p", 1);
   d.q = apq__config_int(config, "q", 1);
+  d.group = apq__config_int(config, "group", 0);
   d.tile_m = apq__config_int(config, "tile_m", 1);
   d.tiles = apq__config_int(config, "tiles", 1);
   d.warps_n = apq__config_int(config, "warps_n", 1);
@@ -35,6 +36,7 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.load_k = 512 * d.warps_k * d.depth;
   int pitch = d.rows + (columns == 1 ? 4 : columns == 2 ? 8 : 0);
   int sent = d.own / 16 * apq__ceil_div(d.tile_m, 8) * 128;
+  d.sum_bytes = 4 * d.tile_m * pitch;
   d.fixed_smem = d.cluster > 1 ? 16 + 16 * d.tile_m + 4 * d.cluster * d.warps_k * sent
                                : 16 * d.tile_m + 2 * 4 * d.warps_k * d.tile_m * pitch;
   int activations = 4 * d.depth * d.fragments * d.a_chunks;
@@ -62,12 +64,18 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       problem && d.is_shared
           ? 8ll * d.fragments * ((apq__decode_block_k(&d, problem) + line - 1) / line) * 128
           : 0;
-  long long smem = (d.fixed_smem + 127) / 128 * 128 + panel;
-  int registers = d.stages * d.item_registers + d.other_registers;
+  long long sums =
+      problem && d.group ? (long long)apq__ceil_div(problem->k, d.group) * d.sum_bytes : 0;
+  long long smem = (d.fixed_smem + 127) / 128 * 128 + panel + sums;
+  int registers = d.stages * d.item_registers + d.other_registers +
+                  (d.group ? 3 * apq__ceil_div(d.rows, d.warps_n * d.warps_k) : 0);
   const apq__refusal rows[] = {
       {!d.is_bytes && target->cc < 80, "no b1 AND before sm_80: use core=u8"},
       {d.is_pdl && target->cc < 90, "no dependent launches before sm_90"},
       {d.is_bytes && d.is_horner, "schedule=horner is for core=b1"},
+      {d.group && (d.persist || d.cluster > 1),
+       "group scales need persist=0 and cluster=1: the groups of one tile meet in shared memory"},
+      {d.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {d.is_once && (d.persist || d.stages > 1), "once=1 is for one load of one tile"},
       {d.is_once && d.is_shared && d.depth > 4, "once=1 waits for no more than four slabs"},
       {problem && d.is_once && apq__decode_block_k(&d, problem) > d.load_k,

@@ -5,7 +5,7 @@
 #include "embedded.h"
 #include "generator.h"
 
-enum { APQ__PARTS_MAX = 8, APQ__FAMILIES_MAX = 16 };
+enum { APQ__PARTS_MAX = 10, APQ__FAMILIES_MAX = 16 };
 
 /* What the generator computes about a family's kernels, beyond what its template declares. */
 typedef struct apq__family_ops {
@@ -86,6 +86,7 @@ typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k, group;
   int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead;
+  int is_unpacked; /* weights lie in shared memory as codes */
   enum { APQ__STORE_DIRECT, APQ__STORE_STAGED, APQ__STORE_TENSOR } store;
   int overlap; /* stages, 0: none */
   int out_bytes;

@@ -12,6 +12,10 @@
  * next products (fitted to kernels of 128, 192 and 256 tokens on an H200). */
 static const double unpack_cycles[9] = {0, 520, 580, 660, 760, 900, 1000, 1270, 1330};
 
+/* Cycles for 128 k of 128 rows where feeding warps unpack into shared memory: what is left of L1
+ * beside the rings holds few lines, and so few loads are under way (H100). */
+static const double unpacking_cycles = 2200;
+
 /* wgmma against mma.sync, whose rates the target gives: 15 300 against 10 260 TOPS in b1, 1 900
  * against 1 280 in u8; and bulk copies against the loads behind its L2 rate: 12 TB/s were seen
  * (H200). */
@@ -46,9 +50,14 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   /* Shared memory reads the right operand for each 64 rows, and the left one once for all columns;
    * planes of bytes once, to unpack them. */
   double left = g->is_bytes ? (double)g->x_tile * g->p * depth / 8 : rows * depth / 8;
+  /* Loads of planes pass through it too; codes are stored and read. */
+  if (g->is_unpacked) left += 2 * (double)g->x_tile * depth;
   double shared = (rows / 64 * g->columns * depth * bytes + left) / 128;
   double slabs = depth / g->tile_k, w_rows = (double)g->tile_n * g->p, a_rows = g->tile_m;
-  if (g->is_bytes) {
+  if (g->is_unpacked) {
+    shared += write_cycles(a_rows * depth / 128, 128);
+    integer = depth / 128 * g->tile_n / 128 * unpacking_cycles;
+  } else if (g->is_bytes) {
     shared += write_cycles(w_rows * slabs, g->slab) + write_cycles(a_rows * depth / 128, 128);
     /* One warpgroup alone has the integer units to itself. */
     integer = depth / 128 * unpack_cycles[g->p] * (g->consumers > 1 ? 1 : 0.45) * g->x_blocks;
@@ -102,7 +111,12 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
   double operations = 12.5 + (g.is_horner || g.is_bytes ? 0 : g.p * g.q - 1) * 1.5;
   double epilogue =
       outputs * (g.store == APQ__STORE_DIRECT ? 4 * operations : operations) / 128 + 400;
-  if (g.overlap) epilogue *= 0.5;
+  /* Of 128x256 outputs on an H200 and an H100, one to four pairs of planes.  What overlaps still
+   * takes its cycles of shared memory from the products; with swap all warps wait for each other.
+   */
+  if (g.store == APQ__STORE_TENSOR) epilogue *= 0.85;
+  if (g.overlap) epilogue *= 0.9;
+  if (g.swap && !g.is_bytes) epilogue *= 1.3;
   if (g.split_k > 1) epilogue += outputs * 8 / 128 + 2500;
   double unit = loop + epilogue;
   if (g.is_pingpong) unit = at_least(loop + outputs * 0.03, (loop + epilogue) / 2);

@@ -31,6 +31,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
   g.is_ahead = apq__config_int(config, "ahead", 0);
+  g.is_unpacked = apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
   g.y_tile = g.swap ? g.tile_m : g.tile_n;
@@ -50,7 +51,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.threads = 128 * (1 + g.consumers);
   if (g.is_bytes) {
     g.stage_bytes = g.tile_m * 128;
-    g.w_slot_bytes = g.p * g.tile_n * g.slab;
+    g.w_slot_bytes = g.tile_n * (g.is_unpacked ? g.tile_k : g.p * g.slab);
   } else {
     g.stage_bytes = (g.x_planes * g.x_tile + g.columns) * g.slab;
   }
@@ -102,7 +103,7 @@ static int estimate_registers(const apq__wgmma_knobs *g) {
   if (g->is_mma)
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
            (g->is_ahead ? g->y_share / 4 : 4) + 30;
-  return g->sums + (g->is_bytes ? 32 * g->x_blocks + 8 : 0) +
+  return g->sums + (g->is_bytes && !g->is_unpacked ? 32 * g->x_blocks + 8 : 0) +
          (g->split_k > 1 && g->x_planes * g->y_planes > 1 ? g->x_blocks * g->y_tile / 2 : 0) + 30;
 }
 
@@ -111,7 +112,9 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   apq__wgmma_knobs g = apq__wgmma_read(config);
   int smem = shared_bytes(&g), registers = estimate_registers(&g);
   /* MULTIPLY_REGISTERS of templates/wgmma.cu. */
-  static const int registers_of[2][4] = {{0, 255, 232, 160}, {0, 255, 216, 160}};
+  static const int registers_of[3][4] = {
+      {0, 255, 232, 160}, {0, 255, 216, 160}, {0, 255, 168, 128}};
+  int kind = g.is_unpacked ? 2 : g.group > 0;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
   const apq__refusal rows[] = {
@@ -132,6 +135,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.overlap && (g.x_blocks > 1 || g.y_planes > 1 || g.columns % 32),
        "overlap needs sums of one 64-row block in halves of whole instructions"},
       {g.overlap && g.split_k > 1, "overlap needs split_k=1"},
+      {g.overlap && apq__config_int(config, "post", 0), "overlap and post=1 are too much code"},
       {g.overlap && !g.is_bytes && g.tile_k < 512, "overlap takes stages of 512 k in two parts"},
       {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
       {g.store == APQ__STORE_TENSOR && (g.out_bytes != 2 || row_bytes(&g) != 128),
@@ -153,7 +157,10 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
        "post=1 needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
-      {registers > registers_of[g.group > 0][g.consumers < 4 ? g.consumers : 3],
+      {g.is_unpacked && g.cluster_m > 1, "blocks of a cluster do not share unpacked weights"},
+      {g.group && g.is_unpacked, "groups need unpack=registers"},
+      {g.is_unpacked && g.tile_k > 512, "weights are unpacked by up to 512 k"},
+      {registers > registers_of[kind][g.consumers < 4 ? g.consumers : 3],
        "too many registers a thread"},
       {smem > target->smem_per_block, "too much shared memory for a block"},
       {problem && g.split_k > stages, "more splits than stages of k"},

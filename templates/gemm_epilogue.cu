@@ -35,9 +35,14 @@ APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
 #if HAS_GROUPS
   /* Zero points were applied at the end of each group. */
   return !args->bias && !apq_has_post(args);
-#endif
+#elif defined POST && POST
+  /* No tile of such a kernel is, so that nothing branches on it. */
+  (void)args;
+  return 0;
+#else
   return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1 &&
          !apq_has_post(args);
+#endif
 }
 
 /* An edge as it is in device memory; finished after the first copies are under way. */
@@ -198,21 +203,58 @@ APQ_FUNCTION float apq_exp_minus(float a) {
   return apq_mul(p, apq_bits_float((apq_u32)(127 - (n - n / 2)) << 23));
 }
 
-/* y / (1 + exp(-t)) as kernel_abi.h says; for negative t as y exp(t) / (1 + exp(t)), so that no
- * exponential overflows. */
-APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
-  float t = args->gate[0];
-  if (args->gated != 2) {
-    float z = apq_min(apq_mul(y, y), args->gate_limit);
-    t = args->gate[9];
-    APQ_UNROLL
-    for (int i = 8; i >= 0; i--) t = apq_add(apq_mul(t, z), args->gate[i]);
-  }
-  t = apq_mul(t, y);
-  float e = apq_exp_minus(apq_abs(t));
+/* t of kernel_abi.h over y. */
+APQ_FUNCTION float apq_gate_factor(const apq_gemm_args *args, float y) {
+  float z = apq_min(apq_mul(y, y), args->gate_limit), t = args->gate[9];
+  APQ_UNROLL
+  for (int i = 8; i >= 0; i--) t = apq_add(apq_mul(t, z), args->gate[i]);
+  return t;
+}
+
+/* y / (1 + exp(-t)), t = factor * y, as a quotient whose divisor is from 1 to 2: for negative t it
+ * is y exp(t) / (1 + exp(t)), so that no exponential overflows. */
+typedef struct apq_quotient {
+  float top, bottom;
+} apq_quotient;
+APQ_FUNCTION apq_quotient apq_gate_quotient(float y, float factor) {
+  apq_quotient q;
+  float t = apq_mul(factor, y), e = apq_exp_minus(apq_abs(t));
   /* -infinity counts as the lowest number: times 0 it would be NaN. */
-  float top = t < 0.0f ? apq_mul(apq_max(y, -3.402823466e38f), e) : y;
-  return apq_div(top, apq_add(1.0f, e));
+  q.top = t < 0.0f ? apq_mul(apq_max(y, -3.402823466e38f), e) : y;
+  q.bottom = apq_add(1.0f, e);
+  return q;
+}
+
+APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
+  apq_quotient q =
+      apq_gate_quotient(y, args->gated == 2 ? args->gate[0] : apq_gate_factor(args, y));
+  return apq_div(q.top, q.bottom);
+}
+
+/* The gate of eight values at once: without branches between them their long chains of operations
+ * run side by side. */
+APQ_FUNCTION void apq_gate_eight(const apq_gemm_args *args, float y[8]) {
+  float factor[8];
+  apq_quotient q[8];
+  int is_simple = 1;
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) factor[i] = args->gate[0];
+  if (args->gated != 2) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) factor[i] = apq_gate_factor(args, y[i]);
+  }
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) {
+    q[i] = apq_gate_quotient(y[i], factor[i]);
+    is_simple &= apq_is_simple_dividend(q[i].top);
+  }
+  if (is_simple) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) y[i] = apq_simple_div(q[i].top, q[i].bottom);
+    return;
+  }
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) y[i] = apq_div(q[i].top, q[i].bottom);
 }
 
 /* A number of the result type, of 2 bytes. */
@@ -234,15 +276,12 @@ APQ_FUNCTION float apq_other(const apq_gemm_args *args, int m, int n) {
 }
 
 /* What follows the scales and the bias, where apq_has_post: activation, then `other`. */
-APQ_FUNCTION apq_u32 apq_post(const apq_gemm_args *args, apq_u32 result, float other) {
+APQ_FUNCTION apq_u32 apq_post_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
   float y = apq_bits_float(result);
   if (args->gated) y = apq_gate(args, y);
-  if (args->combine == 1) y = apq_add(y, other);
-  if (args->combine == 2) y = apq_mul(y, other);
+  if (args->combine == 1) y = apq_add(y, apq_other(args, m, n));
+  if (args->combine == 2) y = apq_mul(y, apq_other(args, m, n));
   return apq_float_bits(y);
-}
-APQ_FUNCTION apq_u32 apq_post_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
-  return apq_post(args, result, args->combine ? apq_other(args, m, n) : 0.0f);
 }
 
 /* Eight neighbors; those past the matrix stay as they are. */

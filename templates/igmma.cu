@@ -1,8 +1,8 @@
-/* Family igmma: weight planes unpacked to u8 in registers, products on wgmma u8, m64nNk32, fed by
- * bulk tensor copies.
+/* Family igmma: weight planes unpacked to u8 in registers or once a tile into shared memory,
+ * products on wgmma u8, m64nNk32, fed by bulk tensor copies.
  *
  * @family igmma product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu byte_weights.cu
  * @parts igmma.cu igmma_groups.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
@@ -15,6 +15,8 @@
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob roles     = cooperative : cooperative pingpong : they share a tile, or take turns with
  * tiles
+ * @knob unpack    = registers : registers shared : each warp unpacks its weights into its
+ * registers, or feeding warps all of a tile into shared memory
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
  * @knob swap      = 1 : 1 : the weights are on the 64-row side
@@ -31,20 +33,40 @@
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
- * Weights are on the 64-row side, in registers; activations lie in shared memory as bytes, in the
- * order of apq__byte_position: bytes 32s .. 32s + 31 of a block of 128 meet words 2s and 2s + 1
- * of the unpacked weights.  While one block of 128 k is multiplied, the words of the next are
- * unpacked into other registers. */
+ * Weights are on the 64-row side, in registers or in shared memory as byte_weights.cu says;
+ * activations lie in shared memory as bytes, in the order of apq__byte_position: bytes 32s .. 32s +
+ * 31 of a block of 128 meet words 2s and 2s + 1 of the unpacked weights.  While one block of 128 k
+ * is multiplied, the words of the next are unpacked into other registers. */
 
 #define COLUMNS      TILE_M
 #define SUMS         (COLUMNS / 2)
 #define ACCUMULATORS X_BLOCKS
 
+#if UNPACK == UNPACK_SHARED
+/* The codes of a block of 128 k: a left operand's descriptor, of a warpgroup's first 64 rows.  Its
+ * lowest bits are twice TURN_OF the block. */
+typedef struct apq_codes {
+  apq_u64 desc;
+} apq_codes;
+
+#define apq_multiply_codes(columns, d, codes, x, step, y_desc, accumulate)                         \
+  apq_wgmma_u8(columns, d,                                                                         \
+               ((codes)->desc ^ (apq_u64)(2 * (step))) + (apq_u64)((x) * (64 * 128 / 16)), y_desc, \
+               accumulate)
+
+APQ_FUNCTION void apq_unpack(int slot, int sharer, int block, apq_codes *codes) {
+  codes->desc = apq_wgmma_desc(W_AT + sharer * X_BLOCKS * 64 * 128, 128) +
+                (apq_u64)(slot * (W_BYTES / 16) + block * (TILE_N * 128 / 16) + 2 * TURN_OF(block));
+}
+#else
 /* The codes of a block of 128 k, of the 16 rows that a warp has of each 64-row block: [4s .. 4s +
  * 3] is the left operand of step s. */
 typedef struct apq_codes {
   apq_u32 word[X_BLOCKS][16];
 } apq_codes;
+
+#define apq_multiply_codes(columns, d, codes, x, step, y_desc, accumulate)                         \
+  apq_wgmma_u8_registers(columns, d, (codes)->word[x] + 4 * (step), y_desc, accumulate)
 
 /* Reads eight rows of the planes, from `row` of the stage at `at` on, and unpacks them. */
 APQ_FUNCTION void apq_unpack_rows(int at, int row, int block, apq_u32 word[8]) {
@@ -62,16 +84,7 @@ APQ_FUNCTION void apq_unpack_rows(int at, int row, int block, apq_u32 word[8]) {
     APQ_UNROLL
     for (int i = 0; i < 4 && plane + i < P; i++) word[plane + i] = four[i];
   }
-  APQ_UNROLL
-  for (int i = 0; i < 8; i += 4) {
-    if (i >= P) continue;
-    apq_exchange(&word[i], &word[i + 1], 1, 0x55555555u);
-    apq_exchange(&word[i + 2], &word[i + 3], 1, 0x55555555u);
-    apq_exchange(&word[i], &word[i + 2], 2, 0x33333333u);
-    apq_exchange(&word[i + 1], &word[i + 3], 2, 0x33333333u);
-  }
-  APQ_UNROLL
-  for (int i = 0; i < 4; i++) apq_exchange(&word[i], &word[i + 4], 4, 0x0f0f0f0fu);
+  apq_transpose(word);
 }
 
 APQ_FUNCTION void apq_unpack(int slot, int sharer, int block, apq_codes *codes) {
@@ -87,6 +100,7 @@ APQ_FUNCTION void apq_unpack(int slot, int sharer, int block, apq_codes *codes) 
     }
   }
 }
+#endif
 
 /* Starts the products of the block of activations in `slot`; with `accumulate` 0 the sums need not
  * be zero before. */
@@ -101,9 +115,8 @@ APQ_FUNCTION void apq_start_products(int slot, int half, const apq_codes *codes,
     APQ_UNROLL
     for (int i = 0; i < 2; i++) {
       if (half != BOTH_HALVES && half != i) continue;
-      apq_wgmma_u8_registers(HALF_OF(COLUMNS), acc[0] + i * (SUMS / 2), codes->word[0] + 4 * step,
-                             y_desc + (apq_u64)(i * (COLUMNS / 2 * 128 / 16) + 2 * step),
-                             accumulate);
+      apq_multiply_codes(HALF_OF(COLUMNS), acc[0] + i * (SUMS / 2), codes, 0, step,
+                         y_desc + (apq_u64)(i * (COLUMNS / 2 * 128 / 16) + 2 * step), accumulate);
     }
     accumulate = 1;
   }
@@ -118,8 +131,7 @@ APQ_FUNCTION void apq_start_products(int slot, int half, const apq_codes *codes,
   for (int step = 0; step < 4; step++) {
     APQ_UNROLL
     for (int x = 0; x < X_BLOCKS; x++)
-      apq_wgmma_u8_registers(COLUMNS, acc[x], codes->word[x] + 4 * step,
-                             y_desc + (apq_u64)(2 * step), accumulate);
+      apq_multiply_codes(COLUMNS, acc[x], codes, x, step, y_desc + (apq_u64)(2 * step), accumulate);
     accumulate = 1;
   }
   apq_wgmma_commit();
@@ -138,14 +150,17 @@ APQ_FUNCTION void apq_unpack_first(int sharer, const apq_ring *at, apq_kept *kep
   apq_unpack(at->w.slot, sharer, 0, &kept->codes[0]);
 }
 
-/* Unpacks the block after block `block` of `stage`; with a stage's last block its slot is free. */
+/* Unpacks the block after block `block` of `stage`; the slot of a stage whose last block is in
+ * registers is free. */
 APQ_FUNCTION void apq_unpack_next(const apq_work *work, int sharer, int stage, int block,
                                   apq_ring *at, apq_kept *kept) {
   if (block < BLOCKS - 1) {
     apq_unpack(at->w.slot, sharer, block + 1, &kept->codes[(block + 1) % 2]);
     return;
   }
+#if UNPACK != UNPACK_SHARED
   apq_release(W_FREE(at->w.slot));
+#endif
   at->w = apq_next_place(at->w, W_STAGES);
   if (stage + 1 < work->end) apq_unpack_first(sharer, at, kept);
 }
@@ -173,7 +188,7 @@ APQ_FUNCTION void apq_catch_up(const apq_work *work, int sharer, apq_ring *at, a
   apq_start_products(first, 1, &kept->codes[0], 0, acc);
   apq_start_products(at->a.slot, 1, &kept->codes[1], 1, acc);
   apq_wgmma_wait(1);
-  apq_release(FREE(first));
+  apq_release_block(first, at);
   apq_unpack_next(work, sharer, work->first, 1, at, kept);
 }
 
@@ -185,7 +200,7 @@ APQ_FUNCTION void apq_start_closing(const apq_work *work, int sharer, int held, 
   apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
   apq_start_products(at->a.slot, 0, &kept->codes[0], 1, acc);
   apq_wgmma_wait(1);
-  apq_release(FREE(held));
+  apq_release_block(held, at);
   apq_unpack_next(work, sharer, work->end - 1, BLOCKS - 2, at, kept);
   apq_mbarrier_wait(FULL(next.slot), next.phase);
   apq_start_products(next.slot, 0, &kept->codes[1], 1, acc);
@@ -200,7 +215,7 @@ APQ_FUNCTION void apq_close(apq_ring *at) {
   apq_wgmma_wait(0);
   APQ_UNROLL
   for (int i = 0; i < OVERLAP; i++) {
-    apq_release(FREE(at->a.slot));
+    apq_release_block(at->a.slot, at);
     at->a = apq_next_place(at->a, STAGES);
   }
 }
@@ -246,7 +261,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
       accumulate = 1;
       /* The block before is multiplied: its slot is free, and so are its codes. */
       apq_wgmma_wait(1);
-      if (held >= 0) apq_release(FREE(held));
+      if (held >= 0) apq_release_block(held, at);
       held = at->a.slot;
       apq_let_follow(&lead, STARTED(sharer), 0);
       at->a = apq_next_place(at->a, STAGES);
@@ -258,7 +273,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
 #else
   apq_pass_turn(TURN(2 - apq_thread() / 128));
   apq_wgmma_wait(0);
-  apq_release(FREE(held));
+  apq_release_block(held, at);
 #endif
   apq_let_follow(&lead, STARTED(sharer), 1);
 }

@@ -1,14 +1,15 @@
--- Search space of the family igmma (weight planes unpacked to bytes in registers, products on the u8 tensor core of
+-- Search space of the family igmma (weight planes unpacked to bytes in registers or shared memory, products on the u8 tensor core of
 -- Hopper's warpgroups).  bmma.lua explains the form.
 
 local function tiles(config, problem)
   return ((problem.m + config.tile_m - 1) // config.tile_m) * ((problem.n + config.tile_n - 1) // config.tile_n)
 end
 
--- A slot of weights, and the edges of its groups: 8 bytes a token, 16 a channel.
+-- A slot of weights, planes or codes, and the edges of its groups: 8 bytes a token, 16 a channel.
 local function w_bytes(config, problem, tile_k)
   local groups = problem.group > 0 and tile_k // problem.group or 0
-  return problem.p * config.tile_n * tile_k // 8 + groups * (8 * config.tile_m + 16 * config.tile_n)
+  local bits = config.unpack == "shared" and 8 or problem.p
+  return bits * config.tile_n * tile_k // 8 + groups * (8 * config.tile_m + 16 * config.tile_n)
 end
 
 -- Bytes left for the activations' ring beside two slots of weights, edges and buffers.
@@ -27,6 +28,7 @@ return space {
     tile_k = { 256, 512 },
     consumers = { 1, 2 },
     roles = { "cooperative", "pingpong" },
+    unpack = { "registers", "shared" },
     stages = { 2, 3, 4, 5, 6, 7, 8 },
     cluster_m = { 1, 2 },
     cluster_n = { 1, 2 },
@@ -51,8 +53,14 @@ return space {
     { "one consumer only for few tiles", function(config, problem, device)
       return config.consumers == 2 or tiles(config, problem) <= 2 * device.sm_count
     end },
+    -- It was slower wherever it was measured: few candidates, which the cost model puts last.
+    { "unpacked once only for large tiles", function(config)
+      return config.unpack == "registers"
+        or (config.tile_m >= 128 and config.tile_n == 128 and config.tile_k == 256 and config.cluster_m == 1)
+    end },
     -- A bulk copy writes one row a cycle: longer rows of weights are cheaper, where two slots of them fit.
     { "weights in rows as long as fit", function(config, problem, device)
+      if config.unpack == "shared" then return true end
       local long = ring_bytes(config, problem, device, 512)
       return (config.tile_k == 512) == (long >= 3 * config.tile_m * 128) or problem.k < 1024
     end },

@@ -92,6 +92,10 @@ APQ_WORD apq_u32x4 apq_ldg128_stream(const void *p) {
   return apq_ldg128(p);
 #endif
 }
+/* Brings the line into L2. */
+APQ_WORD void apq_prefetch_l2(const void *p) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(p)));
+}
 APQ_WORD float apq_ldg_f32(const float *p) { return __ldg(p); }
 /* Bypasses L1: for data that other blocks of this launch wrote (PTX ld.relaxed).  A C volatile load
  * would order against the whole system instead of this GPU. */
@@ -524,6 +528,19 @@ APQ_WORD float apq_mul(float a, float b) { return __fmul_rn(a, b); }
 APQ_WORD float apq_add(float a, float b) { return __fadd_rn(a, b); }
 /* A call of some twenty instructions: keep it out of inner loops. */
 APQ_WORD float apq_div(float a, float b) { return __fdiv_rn(a, b); }
+/* a / b where 1 <= b <= 2 and apq_is_simple_dividend(a), rounded as ever: a reciprocal, refined,
+ * and two corrections of the quotient by its exact rest.  No branches. */
+APQ_WORD float apq_simple_div(float a, float b) {
+  float r, e, q;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(b));
+  e = __fmaf_rn(-b, r, 1.0f);
+  r = __fmaf_rn(r, e, r);
+  q = __fmul_rn(a, r);
+  q = __fmaf_rn(__fmaf_rn(-b, q, a), r, q);
+  return __fmaf_rn(__fmaf_rn(-b, q, a), r, q);
+}
+/* Neither zero nor near the ends of the range, where the rests above would not be exact. */
+APQ_WORD int apq_is_simple_dividend(float a) { return fabsf(a) >= 1.0e-30f && fabsf(a) <= 1.0e36f; }
 APQ_WORD float apq_abs(float a) { return fabsf(a); }
 APQ_WORD float apq_max(float a, float b) { return fmaxf(a, b); }
 APQ_WORD float apq_min(float a, float b) { return fminf(a, b); }

@@ -146,6 +146,7 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define apq_ldg32(...)          APQ_EMU_CALL(ldg32, __VA_ARGS__)
 #define apq_ldg128(...)         APQ_EMU_CALL(ldg128, __VA_ARGS__)
 #define apq_ldg128_stream(...)  APQ_EMU_CALL(ldg128, __VA_ARGS__)
+#define apq_prefetch_l2(p)      ((void)(p))
 #define apq_ldg_f32(...)        apq_bits_float(APQ_EMU_CALL(ldg32, __VA_ARGS__))
 #define apq_ldg32_volatile(...) APQ_EMU_CALL(ldg32_volatile, __VA_ARGS__)
 #define apq_ldg16_volatile(...) APQ_EMU_CALL(ldg16, __VA_ARGS__)
@@ -295,6 +296,10 @@ APQ_WORD int apq_float_to_int(float v) {
 APQ_WORD float apq_mul(float a, float b) { return a * b; }
 APQ_WORD float apq_add(float a, float b) { return a + b; }
 APQ_WORD float apq_div(float a, float b) { return a / b; }
+APQ_WORD float apq_simple_div(float a, float b) { return a / b; }
+APQ_WORD int apq_is_simple_dividend(float a) {
+  return (a >= 1.0e-30f && a <= 1.0e36f) || (-a >= 1.0e-30f && -a <= 1.0e36f);
+}
 APQ_WORD float apq_abs(float a) { return apq_bits_float(apq_float_bits(a) & 0x7fffffffu); }
 /* A NaN loses against a number, and -0 is below +0. */
 APQ_WORD float apq_max(float a, float b) {

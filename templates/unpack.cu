@@ -12,3 +12,18 @@ APQ_FUNCTION void apq_exchange(apq_u32 *low, apq_u32 *high, int shift, apq_u32 m
   *high = apq_select(*low >> shift, *high, mask);
   *low = kept;
 }
+
+/* The words of eight planes, or fewer and zeros, to words of four codes.  P is the number of planes
+ * that there are. */
+APQ_FUNCTION void apq_transpose(apq_u32 word[8]) {
+  APQ_UNROLL
+  for (int i = 0; i < 8; i += 4) {
+    if (i >= P) continue;
+    apq_exchange(&word[i], &word[i + 1], 1, 0x55555555u);
+    apq_exchange(&word[i + 2], &word[i + 3], 1, 0x55555555u);
+    apq_exchange(&word[i], &word[i + 2], 2, 0x33333333u);
+    apq_exchange(&word[i + 1], &word[i + 3], 2, 0x33333333u);
+  }
+  APQ_UNROLL
+  for (int i = 0; i < 4; i++) apq_exchange(&word[i], &word[i + 4], 4, 0x0f0f0f0fu);
+}

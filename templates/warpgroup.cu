@@ -10,9 +10,16 @@
 
 #define THREADS (128 + 128 * CONSUMERS)
 
-/* Threads of the feeding warpgroup that prepare edges: all but its first warp. */
+/* Threads of the feeding warpgroup that prepare edges: all but its first warp, or that one where
+ * the other UNPACK_WARPS unpack weights. */
+#if UNPACK == UNPACK_SHARED
+#define UNPACK_WARPS 3
+#define EDGE_FIRST   0
+#define EDGE_THREADS 32
+#else
 #define EDGE_FIRST   32
 #define EDGE_THREADS (128 - EDGE_FIRST)
+#endif
 
 #if SWAP
 #define X_BITS P

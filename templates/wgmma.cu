@@ -30,6 +30,57 @@ APQ_FUNCTION apq_edge apq_edge_of(const apq_gemm_args *args, const apq_work *wor
   return apq_finish_edge(args, &raw, is_row);
 }
 
+/* Puts the edge of x row `x` into the set at `at`. */
+APQ_FUNCTION void apq_put_row(const apq_gemm_args *args, const apq_work *work, int at, int x) {
+  apq_edge edge = apq_edge_of(args, work, x, !SWAP);
+  apq_put_edge(at + x * EDGE_BYTES, &edge);
+}
+
+/* And those of y columns 2 * pair and the next. */
+APQ_FUNCTION void apq_put_pair(const apq_gemm_args *args, const apq_work *work, int at, int pair) {
+  apq_edge left = apq_edge_of(args, work, 2 * pair, SWAP);
+  apq_edge right = apq_edge_of(args, work, 2 * pair + 1, SWAP);
+  apq_u32x4 needed = {left.rest, right.rest, apq_float_bits(left.scale),
+                      apq_float_bits(right.scale)};
+  apq_u32x4 others = {left.zero, right.zero, apq_float_bits(left.bias), apq_float_bits(right.bias)};
+  apq_sts128(at + PAIRS_AT + pair * 16, needed);
+  apq_sts128(at + OTHERS_AT + pair * 16, others);
+}
+
+#if UNPACK == UNPACK_SHARED
+/* What the first warp feeds where the others unpack: activations, and after each block of them 32
+ * edges, so that these hold the copies up by one access to memory. */
+#define EDGE_SLICES ((X_TILE + Y_TILE / 2 + 31) / 32)
+APQ_FUNCTION void apq_put_slice(const apq_gemm_args *args, const apq_work *work, apq_place set,
+                                int slice) {
+  int at = EDGES_AT + set.slot * EDGE_SET_BYTES, i = slice * 32 + apq_thread() % 32;
+  if (slice == 0) apq_mbarrier_wait(EDGES_FREE(set.slot), set.phase ^ 1);
+  if (i < X_TILE)
+    apq_put_row(args, work, at, i);
+  else if (i < X_TILE + Y_TILE / 2)
+    apq_put_pair(args, work, at, i - X_TILE);
+}
+
+APQ_FUNCTION void apq_feed(const apq_tma_args *args, const apq_tiles *tiles) {
+  apq_place to = {0, 0}, set = {0, 0};
+  for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
+    apq_work work = apq_work_at(tiles, unit);
+    int slice = 0;
+    APQ_NO_UNROLL
+    for (int i = work.first * BLOCKS; i < work.end * BLOCKS; i++) {
+      apq_mbarrier_wait(FREE(to.slot), to.phase ^ 1);
+      if (apq_thread() == 0) apq_copy_block(args, &work, i / BLOCKS, i % BLOCKS, to.slot);
+      apq_syncwarp();
+      to = apq_next_place(to, STAGES);
+      if (slice < EDGE_SLICES) apq_put_slice(&args->gemm, &work, set, slice++);
+    }
+    APQ_NO_UNROLL
+    while (slice < EDGE_SLICES) apq_put_slice(&args->gemm, &work, set, slice++);
+    apq_mbarrier_arrive(EDGES_FULL(set.slot));
+    set = apq_next_place(set, 2);
+  }
+}
+#else
 #if GROUP
 /* The edges of the groups of one unit, a stage after another. */
 APQ_FUNCTION void apq_feed_groups(const apq_gemm_args *args, const apq_work *work, apq_place *set) {
@@ -39,6 +90,20 @@ APQ_FUNCTION void apq_feed_groups(const apq_gemm_args *args, const apq_work *wor
     apq_feed_group_set(args, work, stage, GROUPS_AT + set->slot * GROUP_SET_BYTES);
     apq_mbarrier_arrive(GROUP_FULL(set->slot));
     *set = apq_next_place(*set, GROUP_SLOTS);
+  }
+}
+#endif
+
+#if POST
+/* Brings what goes with a tile's results into L2, a line at a time. */
+APQ_FUNCTION void apq_prefetch_others(const apq_gemm_args *args, const apq_work *work) {
+  enum { LINE = 128, ROW_LINES = (TILE_N * OUT_BYTES + LINE - 1) / LINE };
+  if (!args->combine) return;
+  APQ_NO_UNROLL
+  for (int i = apq_thread() - EDGE_FIRST; i < TILE_M * ROW_LINES; i += EDGE_THREADS) {
+    int m = work->m0 + i / ROW_LINES, n = work->n0 + i % ROW_LINES * (LINE / OUT_BYTES);
+    if (m < args->m && n < args->n)
+      apq_prefetch_l2((const apq_u8 *)args->other + (m * args->ld_other + n) * OUT_BYTES);
   }
 }
 #endif
@@ -54,21 +119,11 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
     int at = EDGES_AT + set.slot * EDGE_SET_BYTES;
     apq_mbarrier_wait(EDGES_FREE(set.slot), set.phase ^ 1);
     APQ_NO_UNROLL
-    for (int x = apq_thread() - EDGE_FIRST; x < X_TILE; x += EDGE_THREADS) {
-      apq_edge edge = apq_edge_of(args, &work, x, !SWAP);
-      apq_put_edge(at + x * EDGE_BYTES, &edge);
-    }
+    for (int x = apq_thread() - EDGE_FIRST; x < X_TILE; x += EDGE_THREADS)
+      apq_put_row(args, &work, at, x);
     APQ_NO_UNROLL
-    for (int pair = apq_thread() - EDGE_FIRST; pair < Y_TILE / 2; pair += EDGE_THREADS) {
-      apq_edge left = apq_edge_of(args, &work, 2 * pair, SWAP);
-      apq_edge right = apq_edge_of(args, &work, 2 * pair + 1, SWAP);
-      apq_u32x4 needed = {left.rest, right.rest, apq_float_bits(left.scale),
-                          apq_float_bits(right.scale)};
-      apq_u32x4 others = {left.zero, right.zero, apq_float_bits(left.bias),
-                          apq_float_bits(right.bias)};
-      apq_sts128(at + PAIRS_AT + pair * 16, needed);
-      apq_sts128(at + OTHERS_AT + pair * 16, others);
-    }
+    for (int pair = apq_thread() - EDGE_FIRST; pair < Y_TILE / 2; pair += EDGE_THREADS)
+      apq_put_pair(args, &work, at, pair);
     apq_mbarrier_arrive(EDGES_FULL(set.slot));
     set = apq_next_place(set, 2);
 #if GROUP
@@ -76,6 +131,15 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
 #endif
   }
 }
+
+APQ_FUNCTION void apq_feed(const apq_tma_args *args, const apq_tiles *tiles) {
+  apq_ring ring = {0};
+  for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
+    apq_work work = apq_work_at(tiles, unit);
+    apq_produce(args, &work, &ring);
+  }
+}
+#endif
 
 /* ---- output ---- */
 
@@ -287,11 +351,16 @@ APQ_FUNCTION void apq_pass_buffer(const apq_tma_args *args, int chunk, int m, in
 }
 
 /* Both buffers are free again. */
-APQ_FUNCTION void apq_free_buffers(void) {
+APQ_FUNCTION void apq_free_buffers(const apq_gemm_args *args) {
 #if STORE == STORE_TENSOR
   if (apq_thread() % COPY_THREADS == 0) apq_bulk_wait_read(0);
+  if (apq_can_copy(args)) {
+    apq_meet_for_copy();
+    return;
+  }
 #endif
   apq_named_barrier(apq_thread() / 128, 128);
+  (void)args;
 }
 #else
 #define Y_CHUNK 16
@@ -380,46 +449,86 @@ APQ_FUNCTION void apq_put_floats(int warpgroup, int group, const apq_u32 result[
   apq_sts128(FLOATS_AT(warpgroup, group) + 2048, high);
 }
 
-/* What goes with a lane's results of 16 columns from y on; 0 outside the matrix. */
+/* What goes with a lane's results of PART_COLUMNS columns, as it is in device memory: a word for
+ * two neighbors, or for each; 0 outside the matrix. */
+typedef struct apq_others {
+  apq_u32 word[PART_COLUMNS / 16][8];
+} apq_others;
+
 APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                  int x, int y, int is_whole, float other[8]) {
+                                  int x, int y, int is_whole, apq_others *others) {
   APQ_UNROLL
-  for (int e = 0; e < 8; e++) other[e] = 0.0f;
+  for (int i = 0; i < PART_COLUMNS / 2; i++) others->word[i / 8][i % 8] = 0;
   if (!args->combine) return;
-  APQ_UNROLL
-  for (int e = 0; e < 8; e++) {
-    int m, n, is_there = apq_result_at(args, lane, m0, n0, x, y, e, &m, &n);
-#if OUT_BYTES == 2 && !SWAP
-    /* Neighbors in one word. */
-    if (is_whole && e % 2) continue;
-    if (is_whole) {
-      apq_u32 pair = apq_load_word((const apq_u8 *)args->other + (m * args->ld_other + n) * 2);
-      other[e] = apq_half_float((apq_u16)pair);
-      other[e + 1] = apq_half_float((apq_u16)(pair >> 16));
-      continue;
-    }
+  int first_m, first_n;
+  (void)apq_result_at(args, lane, m0, n0, x, y, 0, &first_m, &first_n);
+  const apq_u8 *first =
+      (const apq_u8 *)args->other + (first_m * args->ld_other + first_n) * OUT_BYTES;
+  /* Result i is this many tokens and channels on. */
+#define OTHER_X(i) ((i) / 2 % 2 * 8)
+#define OTHER_Y(i) ((i) / 4 * 8 + (i) % 2)
+#define OTHER_AT(i)                                                                                \
+  (first +                                                                                         \
+   (TILE_AT_M(OTHER_X(i), OTHER_Y(i)) * args->ld_other + TILE_AT_N(OTHER_X(i), OTHER_Y(i))) *      \
+       OUT_BYTES)
+  if (is_whole) {
+    APQ_UNROLL
+    for (int i = 0; i < PART_COLUMNS / 2; i++) {
+#if OUT_BYTES == 4
+      others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
+#elif SWAP
+      others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
+#else
+      if (i % 2 == 0) others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
 #endif
-    if (is_whole || is_there) other[e] = apq_other(args, m, n);
+    }
+    return;
+  }
+  APQ_UNROLL
+  for (int i = 0; i < PART_COLUMNS / 2; i++) {
+    int m = first_m + TILE_AT_M(OTHER_X(i), OTHER_Y(i));
+    int n = first_n + TILE_AT_N(OTHER_X(i), OTHER_Y(i));
+    if (m >= args->m || n >= args->n) continue;
+#if OUT_BYTES == 4
+    others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
+#else
+    others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
+#endif
   }
 }
 
+APQ_FUNCTION float apq_get_other(const apq_others *others, int group, int e, int is_whole) {
+#if OUT_BYTES == 4
+  (void)is_whole;
+  return apq_bits_float(others->word[group][e]);
+#else
+  if (!SWAP && is_whole)
+    return apq_half_float((apq_u16)(others->word[group][e & ~1] >> e % 2 * 16));
+  return apq_half_float((apq_u16)others->word[group][e]);
+#endif
+}
+
 /* Finishes the results of PART_COLUMNS columns from y on and puts them into the first buffer. */
-APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                int warpgroup, int x, int y, int is_whole) {
-  float next[8];
-  apq_load_others(args, lane, m0, n0, x, y, is_whole, next);
-  APQ_NO_UNROLL
+APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int warpgroup,
+                                int y, int is_whole, const apq_others *others) {
+  APQ_UNROLL
   for (int group = 0; group < PART_COLUMNS / 16; group++) {
-    float other[8];
-    APQ_UNROLL
-    for (int e = 0; e < 8; e++) other[e] = next[e];
-    if (group + 1 < PART_COLUMNS / 16)
-      apq_load_others(args, lane, m0, n0, x, y + 16 * group + 16, is_whole, next);
     apq_u32x4 low = apq_lds128(FLOATS_AT(warpgroup, group)),
               high = apq_lds128(FLOATS_AT(warpgroup, group) + 2048);
     apq_u32 result[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+    float v[8];
     APQ_UNROLL
-    for (int e = 0; e < 8; e++) result[e] = apq_post(args, result[e], other[e]);
+    for (int e = 0; e < 8; e++) v[e] = apq_bits_float(result[e]);
+    if (args->gated) apq_gate_eight(args, v);
+    if (args->combine) {
+      APQ_UNROLL
+      for (int e = 0; e < 8; e++) {
+        float other = apq_get_other(others, group, e, is_whole);
+        v[e] = args->combine == 1 ? apq_add(v[e], other) : apq_mul(v[e], other);
+      }
+    }
+    APQ_UNROLL
+    for (int e = 0; e < 8; e++) result[e] = apq_float_bits(v[e]);
     apq_stage_sixteen(lane, BUFFER_AT(warpgroup, 0), y % Y_CHUNK / 16 + group, result);
   }
 }
@@ -455,8 +564,13 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
 #if POST && STORE != STORE_DIRECT
+    apq_others next, others;
+    apq_load_others(args, lane, m0, n0, x, y_first, is_fast, &next);
     APQ_NO_UNROLL
     for (int part = y_first; part < y_end; part += PART_COLUMNS) {
+      others = next;
+      if (part + PART_COLUMNS < y_end)
+        apq_load_others(args, lane, m0, n0, x, part + PART_COLUMNS, is_fast, &next);
       /* Sums have to be named by constants. */
       APQ_UNROLL
       for (int y = y_first; y < y_end; y += 16) {
@@ -465,11 +579,11 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
         apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
         apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
       }
-      apq_post_part(args, lane, m0, n0, warpgroup, x, part, is_fast);
+      if (part % Y_CHUNK == 0) apq_free_buffers(args);
+      apq_post_part(args, lane, warpgroup, part, is_fast, &others);
       if ((part + PART_COLUMNS) % Y_CHUNK) continue;
       int first = lane->y_first + part - part % Y_CHUNK;
       apq_pass_buffer(tma, 0, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
-      apq_free_buffers();
     }
 #else
     APQ_UNROLL
@@ -498,7 +612,7 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
   }
 #if STORE != STORE_DIRECT && !POST
   /* An odd number of chunks would meet the buffer of the last one first. */
-  if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_free_buffers();
+  if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_free_buffers(args);
 #endif
   (void)warpgroup;
 }
@@ -627,7 +741,11 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 }
 
 /* Registers of a thread of the feeding and of the multiplying warpgroups: 64 K in all. */
-#if CONSUMERS == 2 && GROUP
+#if UNPACK == UNPACK_SHARED
+/* With two consumers as many as each has at first; said, so that the compiler takes them. */
+#define FEED_REGISTERS     (CONSUMERS == 2 ? 168 : 120)
+#define MULTIPLY_REGISTERS (CONSUMERS == 2 ? 168 : 128)
+#elif CONSUMERS == 2 && GROUP
 /* Edges of several groups are loaded at once. */
 #define FEED_REGISTERS     64
 #define MULTIPLY_REGISTERS 216
@@ -672,14 +790,15 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
 #if CONSUMERS > 1
     apq_registers_decrease(FEED_REGISTERS);
 #endif
-    if (apq_thread() == 0) {
-      apq_ring ring = {0};
-      for (int unit = FIRST_UNIT; unit < tiles.units; unit += UNIT_STEP) {
-        apq_work work = apq_work_at(&tiles, unit);
-        apq_produce(&args, &work, &ring);
-      }
-    }
+#if UNPACK == UNPACK_SHARED
+    if (apq_thread() < 32)
+      apq_feed(&args, &tiles);
+    else
+      apq_feed_weights(&args.gemm, &tiles);
+#else
+    if (apq_thread() == 0) apq_feed(&args, &tiles);
     if (apq_thread() >= EDGE_FIRST) apq_feed_edges(&args.gemm, &tiles);
+#endif
   } else {
 #if CONSUMERS > 1
     apq_registers_increase(MULTIPLY_REGISTERS);

@@ -1,7 +1,9 @@
-/* The kernel sweep on a GPU: every (p, q), family and kind, several configs each.  One process a
- * number of weight bits, so that they compile side by side. */
+/* The kernel sweep on a GPU: every (p, q), family and kind, several configs each.  One process for
+ * four pairs, so that they compile side by side.
+ *   test_gpu_kernels [CONFIGS]: of each pair and kind, 4 without the argument */
 #include "gpu_support.h"
 
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,7 +13,8 @@
 #include "host.h"
 #include "verify.h"
 
-enum { TURNS = 4 };
+enum { PAIRS = 4, CHILDREN = 64 / PAIRS };
+static int turns = 4;
 
 static int verify(apq__device *device, const apq__config *config) {
   char key[APQ__KEY_MAX];
@@ -27,14 +30,15 @@ static int verify(apq__device *device, const apq__config *config) {
   return status == APQ_OK && report.products > 0;
 }
 
-/* All kernels with p-bit weights and the pack kernels of p bits; the exit status of a child. */
-static int sweep_bits(int p) {
+/* All kernels with p-bit weights and PAIRS numbers of activation bits from q on, and half of the
+ * pack kernels of p bits; the exit status of a child. */
+static int sweep_pairs(int p, int first) {
   apq__device *device = NULL;
   if (apq__device_open("cuda", &device, NULL)) return 1;
   int passed = 0, failed = 0;
   for (int kind = 0; kind < SWEEP_KINDS; kind++)
-    for (int q = 1; q <= 8; q++)
-      for (int turn = 0; turn < TURNS; turn++) {
+    for (int q = first; q < first + PAIRS; q++)
+      for (int turn = 0; turn < turns; turn++) {
         apq__config config;
         if (!sweep_config(&sweep_kinds[kind], p, q, turn, &device->target, &config)) continue;
         if (verify(device, &config))
@@ -43,7 +47,7 @@ static int sweep_bits(int p) {
           failed++;
       }
   const apq_dtype sources[] = {APQ_DTYPE_F16, APQ_DTYPE_BF16, APQ_DTYPE_F32, APQ_DTYPE_CODES8};
-  for (int i = 0; i < 8; i++) {
+  for (int i = first - 1; i < first - 1 + PAIRS; i++) {
     apq__config config;
     const apq__problem problem = {.q = p, .m = i % 3 * 200, .k = 1000 << i % 4};
     if (!apq__pack_config(sources[i % 4], &problem, i / 4, &config, NULL) &&
@@ -53,23 +57,24 @@ static int sweep_bits(int p) {
       failed++;
   }
   apq__device_close(device);
-  printf("p=%d: %d kernels equal the reference, %d do not\n", p, passed, failed);
+  printf("p=%d, q=%d..%d: %d kernels equal the reference, %d do not\n", p, first, first + PAIRS - 1,
+         passed, failed);
   fflush(stdout);
-  return failed > 0 || passed < 8 * TURNS * 2;
+  return failed > 0 || passed < 2 * PAIRS * turns;
 }
 
 static void every_pair_equals_the_reference(void **state) {
   (void)state;
-  pid_t children[9];
-  for (int p = 1; p <= 8; p++) {
-    children[p] = fork();
-    if (children[p] == 0) _exit(sweep_bits(p));
-    assert_true(children[p] > 0);
+  pid_t children[CHILDREN];
+  for (int i = 0; i < CHILDREN; i++) {
+    children[i] = fork();
+    if (children[i] == 0) _exit(sweep_pairs(1 + i * PAIRS / 8, 1 + i * PAIRS % 8));
+    assert_true(children[i] > 0);
   }
   int failures = 0;
-  for (int p = 1; p <= 8; p++) {
+  for (int i = 0; i < CHILDREN; i++) {
     int result = 1;
-    waitpid(children[p], &result, 0);
+    waitpid(children[i], &result, 0);
     failures += result != 0;
   }
   assert_int_equal(failures, 0);
@@ -93,7 +98,12 @@ static int probe(int unused) {
   return device ? 0 : SKIPPED;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc > 1) turns = atoi(argv[1]);
+  if (turns < 1) {
+    fprintf(stderr, "usage: test_gpu_kernels [CONFIGS]: of each pair and kind, 1 or more\n");
+    return 2;
+  }
   if (in_child(probe, 0) == SKIPPED) return SKIPPED;
   const struct CMUnitTest tests[] = {cmocka_unit_test(every_pair_equals_the_reference)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,7 @@ APQ_FUNCTION apq_u32 words_global(const words_args *args) {
   apq_u32 sum = chunk.x ^ apq_ldg32(from + 4) ^ apq_ldg16(from + 2) ^ apq_ldg16_volatile(from + 6) ^
                 apq_ldg128_volatile(from + 16).y ^ apq_ldg8(from + 1);
   sum ^= apq_float_bits(apq_ldg_f32((const float *)from));
+  apq_prefetch_l2(from + 128);
   apq_u8 *to = (apq_u8 *)args->to + 16 * apq_block_y();
   apq_stg128(to, chunk);
   apq_stg32(to + 32, sum);
@@ -72,6 +73,7 @@ APQ_FUNCTION apq_u32 words_mma(const words_args *args, apq_u32 v) {
 APQ_FUNCTION apq_u32 words_arithmetic(apq_u32 v) {
   float f = apq_bits_float(v), g = apq_half_to_float((apq_u16)v), h = apq_bf16_to_float((apq_u16)v);
   float sum = apq_add(apq_mul(f, g), apq_div(h, f));
+  if (apq_is_simple_dividend(h)) sum = apq_simple_div(h, apq_add(1.0f, apq_min(apq_abs(f), 1.0f)));
   sum = apq_max(apq_min(sum, g), apq_abs(h));
   apq_u32 bits = apq_float_to_half(sum) + ((apq_u32)apq_float_to_bf16(f) << 16);
   bits ^= apq_floats_to_halves(sum, f) ^ apq_floats_to_bf16s(f, sum);

@@ -98,6 +98,10 @@ static void warpgroups_multiply_bytes_warp_by_warp(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[11], "emu:sm_90a", 4, 1), 0);
 }
+static void weights_unpacked_once_a_tile(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[15], "emu:sm_90a", 4, 1), 0);
+}
 static void groups_have_their_own_scales(void **state) {
   (void)state;
   assert_int_equal(sweep(&sweep_kinds[9], "emu:sm_90a", 3), 0);
@@ -110,6 +114,11 @@ static void warpgroups_have_scales_of_groups(void **state) {
   assert_int_equal(sweep_on(&sweep_kinds[13], "emu:sm_90a", 4, 1), 0);
   /* As without groups, and totals beside the sums. */
   assert_in_range(sweep_on(&sweep_kinds[14], "emu:sm_90a", 4, 1), 0, 30);
+}
+static void streamed_weights_have_scales_of_groups(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[16], "emu:sm_90a", 2, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[17], "emu:sm_90a", 2, 1), 0);
 }
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
@@ -145,8 +154,10 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bits_plane_by_plane),
       cmocka_unit_test(warpgroups_multiply_bytes),
       cmocka_unit_test(warpgroups_multiply_bytes_warp_by_warp),
+      cmocka_unit_test(weights_unpacked_once_a_tile),
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(warpgroups_have_scales_of_groups),
+      cmocka_unit_test(streamed_weights_have_scales_of_groups),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };
