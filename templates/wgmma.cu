@@ -705,7 +705,7 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
     is_stored = 0;
 #endif
 #if GROUP
-    apq_consume_groups(&args->gemm, &work, sharer, &ring, acc);
+    apq_consume_groups(&args->gemm, &work, sharer, lead, &ring, acc);
 #else
     apq_consume(&work, sharer, lead, &ring, &kept, acc);
 #endif
