@@ -6,13 +6,14 @@
 
 /* Mirrors the #defines of templates/decode.cu and decode_core.cu. */
 typedef struct apq__decode_knobs {
-  int p, q, tile_m, tiles, warps_n, warps_k, depth, stages, persist, min_blocks, cluster;
+  int p, q, group, tile_m, tiles, warps_n, warps_k, depth, stages, persist, min_blocks, cluster;
   int is_bytes, is_horner, is_stream, is_keep, is_shared, is_pdl, is_once, is_even, unpacks_early,
       unpacks_first;
   int threads, rows, own, results; /* own: rows that a block finishes */
   int fragments;                   /* of eight columns */
   int a_chunks;        /* 16-byte chunks of activations a lane needs for a slab of a fragment */
   int load_k;          /* k of one load of all warps */
+  int sum_bytes;       /* a warp's sums, or a group's */
   int fixed_smem;      /* bytes before the panel */
   int item_registers;  /* of one load */
   int other_registers; /* sums, kept activations, codes, addresses */

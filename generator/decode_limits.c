@@ -7,6 +7,7 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   apq__decode_knobs d = {0};
   d.p = apq__config_int(config, "p", 1);
   d.q = apq__config_int(config, "q", 1);
+  d.group = apq__config_int(config, "group", 0);
   d.tile_m = apq__config_int(config, "tile_m", 1);
   d.tiles = apq__config_int(config, "tiles", 1);
   d.warps_n = apq__config_int(config, "warps_n", 1);
@@ -36,6 +37,7 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.load_k = 512 * d.warps_k * d.depth;
   int pitch = d.rows + (columns == 1 ? 4 : columns == 2 ? 8 : 0);
   int sent = d.own / 16 * apq__ceil_div(d.tile_m, 8) * 128;
+  d.sum_bytes = 4 * d.tile_m * pitch;
   d.fixed_smem = d.cluster > 1 ? 16 + 16 * d.tile_m + 4 * d.cluster * d.warps_k * sent
                                : 16 * d.tile_m + 2 * 4 * d.warps_k * d.tile_m * pitch;
   int activations = 4 * d.depth * d.fragments * d.a_chunks;
@@ -68,12 +70,18 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
   long long panel = problem && d.is_shared
                         ? 8ll * d.fragments * ((block_k(&d, problem) + line - 1) / line) * 128
                         : 0;
-  long long smem = (d.fixed_smem + 127) / 128 * 128 + panel;
-  int registers = d.stages * d.item_registers + d.other_registers;
+  long long sums =
+      problem && d.group ? (long long)apq__ceil_div(problem->k, d.group) * d.sum_bytes : 0;
+  long long smem = (d.fixed_smem + 127) / 128 * 128 + panel + sums;
+  int registers = d.stages * d.item_registers + d.other_registers +
+                  (d.group ? 3 * apq__ceil_div(d.rows, d.warps_n * d.warps_k) : 0);
   const apq__refusal rows[] = {
       {!d.is_bytes && target->cc < 80, "no b1 AND before sm_80: use core=u8"},
       {d.is_pdl && target->cc < 90, "no dependent launches before sm_90"},
       {d.is_bytes && d.is_horner, "schedule=horner is for core=b1"},
+      {d.group && (d.persist || d.cluster > 1),
+       "group scales need persist=0 and cluster=1: the groups of one tile meet in shared memory"},
+      {d.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {d.is_once && (d.persist || d.stages > 1), "once=1 is for one load of one tile"},
       {d.is_once && d.is_shared && d.depth > 4, "once=1 waits for no more than four slabs"},
       {problem && d.is_once && block_k(&d, problem) > d.load_k,
@@ -140,6 +148,7 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
   double here = at_most(resident * target->sm_count, shape->grid[0] * passes);
 
   double weights = (double)problem->n * problem->k / 8 * d.p;
+  if (d.group) weights += 12.0 * problem->n * problem->k / d.group; /* sums, zero points, scales */
   double result = (double)problem->m * problem->n * (double)apq__dtype_bytes(problem->out);
   /* Loads past k are not made, but their slots pass empty. */
   double fill = problem->k / (steps * d.load_k);
@@ -154,12 +163,16 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
   double repeat = d.is_shared ? 1 : d.warps_n;
   double l2 = (fetches * repeat * a_bytes + passes * weights) / target->l2_bytes_per_s;
 
-  double macs = tiles * passes * d.rows * problem->k * (d.fragments * 8.0) * (d.is_bytes ? 1 : d.p);
+  /* A slab is multiplied once for each of its groups. */
+  double turns_of_slab = d.group ? 512.0 / d.group : 1;
+  double macs = turns_of_slab * tiles * passes * d.rows * problem->k * (d.fragments * 8.0) *
+                (d.is_bytes ? 1 : d.p);
   double tensor_rate = d.is_bytes ? target->u8_macs : target->b1_and_macs;
   if (tensor_rate <= 0) tensor_rate = 800;
   double issued = macs / (d.is_bytes ? 4096 : 32768) * (d.is_horner && !d.is_bytes ? 4 : 2) * 32;
   if (d.is_bytes) issued += tiles * passes * d.rows * problem->k / 32 * apq__unpack_operations[d.p];
   double products =
       at_least(macs / tensor_rate, issued / 128) / (target->sm_count * target->clock_hz);
+  if (d.group) launch += 0.5e-6; /* sums are scaled, and then added in their order */
   return launch + at_least(dram, at_least(l2, products)) + 0.3 * at_most(l2, products);
 }

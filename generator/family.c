@@ -138,7 +138,11 @@ int apq__config_has_post(const apq__config *config) {
 }
 apq_status apq__config_add_post(apq__config *config, apq_error *error) {
   if (apq__config_has_post(config)) return APQ_OK;
-  return apq__config_set(config, "post", "1", error);
+  apq_status status = apq__config_set(config, "post", "1", error);
+  /* The code of both does not fit the instruction cache. */
+  if (!status && apq__config_get(config, "overlap"))
+    status = apq__config_set(config, "overlap", "0", error);
+  return status;
 }
 int apq__config_wants_bytes(const apq__config *config) {
   const apq__family *family = NULL;

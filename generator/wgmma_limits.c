@@ -135,6 +135,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.overlap && (g.x_blocks > 1 || g.y_planes > 1 || g.columns % 32),
        "overlap needs sums of one 64-row block in halves of whole instructions"},
       {g.overlap && g.split_k > 1, "overlap needs split_k=1"},
+      {g.overlap && apq__config_int(config, "post", 0), "overlap and post=1 are too much code"},
       {g.overlap && !g.is_bytes && g.tile_k < 512, "overlap takes stages of 512 k in two parts"},
       {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
       {g.store == APQ__STORE_TENSOR && (g.out_bytes != 2 || row_bytes(&g) != 128),

@@ -2,7 +2,7 @@
  * fragments of mma.sync: nothing of them passes through shared memory.
  *
  * @family decode product planes
- * @parts unpack.cu gemm_epilogue.cu decode_core.cu decode.cu
+ * @parts unpack.cu gemm_epilogue.cu decode_core.cu decode_groups.cu decode.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -28,15 +28,13 @@
  * when activations are asked for (pdl)
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended, and loads weights
  * meanwhile
+ * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * The weights are the 16-row side of the mma, the activations its columns: with b1 the planes of a
  * token are neighboring columns, so that eight planes fill the instruction.  Slabs of 512 k are
  * dealt to the warps that share k in turn. */
 
-#define WARPS   (WARPS_N * WARPS_K)
-#define THREADS (32 * WARPS)
-#define ROWS    (16 * TILES * WARPS_N) /* of a block's tile */
-#define OWN     (ROWS / CLUSTER)       /* rows that the block finishes */
+#define OWN     (ROWS / CLUSTER) /* rows that the block finishes */
 #define RESULTS (TILE_M * OWN)
 
 /* A thread finishes one channel: a token, and every M_STEP-th after it, this many side by side. */
@@ -61,6 +59,28 @@
 #define SUM_WORDS (TILE_M * SUM_PITCH)
 #define PANEL_AT  ((SETS_AT + SETS * 4 * SET_WORDS + 127) / 128 * 128)
 
+#if OPERAND == OPERAND_SHARED
+/* A column of the panel is whole lines, 128 bytes for each 128 k (core=u8) or 1024, as they are in
+ * device memory but for an order of the eight chunks of a line in which the eight lanes that read
+ * at a time meet no bank conflict. */
+#define SLAB_BYTES (64 * A_CHUNKS) /* of a column */
+#if CORE == CORE_U8
+#define PANEL_LINES(room)         (room)
+#define PANEL_ORDER(column, line) ((line) % 4 ^ (column) % 2 * 4)
+#define PANEL_SLAB(at, slab)      ((at) + SLAB_BYTES * (slab))
+#define COPY_COLUMNS              1
+#define COPY_PLANES               1
+#define LANE_PLACE(lane)          (128 * (lane)->quad + 16 * ((lane)->quad ^ (lane)->group % 2 * 4))
+#else
+#define PANEL_LINES(room)         (((room) + 7) / 8)
+#define PANEL_ORDER(column, line) ((column) % 2 * 4)
+#define PANEL_SLAB(at, slab)      ((at) + (slab) / 2 * 128 ^ (slab) % 2 * 64)
+#define COPY_COLUMNS              8
+#define COPY_PLANES               Q
+#define LANE_PLACE(lane)          (16 * ((lane)->quad ^ (lane)->group % 2 * 4))
+#endif
+#endif
+
 /* What the kernel before this one wrote is read only past apq_grid_wait, and not through the path
  * of data that nothing writes during the launch. */
 #if PDL
@@ -80,7 +100,10 @@ typedef struct apq_lane {
   int rank;     /* of the block in its cluster */
   int panel_at; /* where its first chunk of activations in shared memory is */
   int steps;    /* loads of a tile */
-  int tiles;    /* of n */
+#if HAS_GROUPS
+  int groups, groups_at; /* how many, and where their sums are: [group][token][row] */
+#endif
+  int tiles; /* of n */
 } apq_lane;
 
 /* A load of a warp: which tile of n, and which DEPTH slabs. */
@@ -144,6 +167,13 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   lane->steps = (int)((lane->room + 4 * WARPS_K * DEPTH - 1) / (4 * WARPS_K * DEPTH));
 #endif
   lane->tiles = (int)(((apq_u32)args->n + ROWS - 1) / ROWS);
+#if HAS_GROUPS
+  lane->groups = args->groups;
+  lane->groups_at = PANEL_AT;
+#if OPERAND == OPERAND_SHARED
+  lane->groups_at += 8 * YT * 128 * (int)PANEL_LINES(lane->room);
+#endif
+#endif
 }
 
 APQ_FUNCTION void apq_next(const apq_lane *lane, apq_cursor *at) {
@@ -226,26 +256,6 @@ APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *
 }
 
 #if OPERAND == OPERAND_SHARED
-
-/* A column of the panel is whole lines, 128 bytes for each 128 k (core=u8) or 1024, as they are in
- * device memory but for an order of the eight chunks of a line in which the eight lanes that read
- * at a time meet no bank conflict. */
-#define SLAB_BYTES (64 * A_CHUNKS) /* of a column */
-#if CORE == CORE_U8
-#define PANEL_LINES(room)         (room)
-#define PANEL_ORDER(column, line) ((line) % 4 ^ (column) % 2 * 4)
-#define PANEL_SLAB(at, slab)      ((at) + SLAB_BYTES * (slab))
-#define COPY_COLUMNS              1
-#define COPY_PLANES               1
-#define LANE_PLACE(lane)          (128 * (lane)->quad + 16 * ((lane)->quad ^ (lane)->group % 2 * 4))
-#else
-#define PANEL_LINES(room)         (((room) + 7) / 8)
-#define PANEL_ORDER(column, line) ((column) % 2 * 4)
-#define PANEL_SLAB(at, slab)      ((at) + (slab) / 2 * 128 ^ (slab) % 2 * 64)
-#define COPY_COLUMNS              8
-#define COPY_PLANES               Q
-#define LANE_PLACE(lane)          (16 * ((lane)->quad ^ (lane)->group % 2 * 4))
-#endif
 
 /* The warps that multiply a slab copy it, 512 bytes at a time: of COPY_COLUMNS columns.  A thread's
  * copies of a slab are this many columns and tokens apart. */
@@ -390,15 +400,17 @@ APQ_FUNCTION apq_u32x4 apq_get_activation(const apq_lane *lane, const apq_cursor
 #endif
 }
 
-APQ_FUNCTION void apq_multiply_slab(const apq_lane *lane, const apq_cursor *at, apq_item *item,
-                                    const apq_activations *a, int d, apq_sums *sums) {
+/* Slab d of a load; with groups its products of one of them. */
+APQ_FUNCTION void apq_multiply_pass(const apq_lane *lane, const apq_cursor *at, apq_item *item,
+                                    const apq_activations *a, int d, int pass, apq_sums *sums) {
 #if CORE == CORE_U8
   APQ_UNROLL
   for (int i = 0; i < 8; i++) {
     int s = i % FIELDS * WORDS + i / FIELDS; /* neighbors into different sums */
     apq_u32x4 y[YT];
     APQ_UNROLL
-    for (int yi = 0; yi < YT; yi++) y[yi] = apq_get_activation(lane, at, a, d, yi, s);
+    for (int yi = 0; yi < YT; yi++)
+      y[yi] = apq_of_group(apq_get_activation(lane, at, a, d, yi, s), lane->quad, pass);
     apq_multiply_bytes(&item->w, d, s, y, sums);
   }
 #else
@@ -408,12 +420,35 @@ APQ_FUNCTION void apq_multiply_slab(const apq_lane *lane, const apq_cursor *at, 
     APQ_UNROLL
     for (int yi = 0; yi < Y_GROUP; yi++) {
       int at_y = first + yi < YT ? first + yi : YT - 1;
-      y[yi] = apq_get_activation(lane, at, a, d, at_y, 0);
+      y[yi] = apq_of_group(apq_get_activation(lane, at, a, d, at_y, 0), lane->quad, pass);
     }
     apq_compute(&item->w, d, first, y, sums);
   }
 #endif
+  (void)pass;
 }
+
+#if HAS_GROUPS
+APQ_FUNCTION void apq_put_warp_sums(const apq_lane *lane, int first, const apq_sums *sums);
+
+/* The sums of each group go their own way. */
+APQ_FUNCTION void apq_multiply_slab(const apq_lane *lane, const apq_cursor *at, apq_item *item,
+                                    const apq_activations *a, int d, apq_sums *sums) {
+  APQ_UNROLL
+  for (int pass = 0; pass < PASSES; pass++) {
+    int group = apq_slab(lane, at, d) * PASSES + pass;
+    apq_clear(sums);
+    apq_multiply_pass(lane, at, item, a, d, pass, sums);
+    if (group < lane->groups)
+      apq_put_warp_sums(lane, lane->groups_at + 4 * group * SUM_WORDS, sums);
+  }
+}
+#else
+APQ_FUNCTION void apq_multiply_slab(const apq_lane *lane, const apq_cursor *at, apq_item *item,
+                                    const apq_activations *a, int d, apq_sums *sums) {
+  apq_multiply_pass(lane, at, item, a, d, 0, sums);
+}
+#endif
 
 APQ_FUNCTION void apq_multiply_item(const apq_lane *lane, const apq_cursor *at, apq_item *item,
                                     const apq_activations *a, apq_sums *sums) {
@@ -455,10 +490,9 @@ APQ_FUNCTION apq_u32 apq_add_sums(int set, int m) {
 
 #else
 
-/* Puts the warp's sums into shared memory. */
-APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *sums) {
-  int first =
-      set * SET_WORDS + lane->k_warp * SUM_WORDS + lane->n_warp * (16 * TILES) + lane->group;
+/* Puts the warp's sums into shared memory, [token][row] from byte `at` on. */
+APQ_FUNCTION void apq_put_warp_sums(const apq_lane *lane, int at, const apq_sums *sums) {
+  int first = lane->n_warp * (16 * TILES) + lane->group;
   APQ_UNROLL
   for (int ti = 0; ti < TILES; ti++) {
     APQ_UNROLL
@@ -469,19 +503,21 @@ APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *su
       /* With eight columns a token, two lanes have the same sum. */
       int m = yi * FRAGMENT_TOKENS + lane->quad / (TOKEN_COLUMNS / 2);
       if (lane->quad < 2 * FRAGMENT_TOKENS && m < TILE_M)
-        apq_sts32(SETS_AT + 4 * (first + m * SUM_PITCH + 16 * ti + 8 * (lane->quad % 2)),
-                  result[0][0]);
+        apq_sts32(at + 4 * (first + m * SUM_PITCH + 16 * ti + 8 * (lane->quad % 2)), result[0][0]);
 #else
       APQ_UNROLL
       for (int i = 0; i < 2 * LANE_TOKENS; i++) {
         int m = yi * FRAGMENT_TOKENS + lane->quad * LANE_TOKENS + i / 2;
         if (m < TILE_M)
-          apq_sts32(SETS_AT + 4 * (first + m * SUM_PITCH + 16 * ti + 8 * (i % 2)),
-                    result[i % 2][i / 2]);
+          apq_sts32(at + 4 * (first + m * SUM_PITCH + 16 * ti + 8 * (i % 2)), result[i % 2][i / 2]);
       }
 #endif
     }
   }
+}
+
+APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *sums) {
+  apq_put_warp_sums(lane, SETS_AT + 4 * (set * SET_WORDS + lane->k_warp * SUM_WORDS), sums);
 }
 
 APQ_FUNCTION apq_u32 apq_add_sums(int set, int m) {
@@ -554,6 +590,47 @@ APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, in
   }
 }
 
+#if HAS_GROUPS
+/* Scales the sums of all groups, adds them up and writes the results of the tile. */
+APQ_FUNCTION void apq_finish_groups(const apq_gemm_args *args, const apq_lane *lane, int n0,
+                                    const apq_raw_groups *raw, const apq_output *out,
+                                    const apq_raw_edge *column) {
+  int warp = apq_thread() / 32;
+  apq_syncthreads();
+  APQ_UNROLL
+  for (int i = 0; i < GROUP_ROWS; i++) {
+    int row = i * WARPS + warp;
+    if (row >= ROWS || n0 + row >= args->n) continue;
+    APQ_NO_UNROLL
+    for (int g = apq_thread() % 32; g < args->groups; g += 32) {
+      apq_raw_group one = g < 32 ? raw->row[i] : apq_load_group(args, n0 + row, g);
+      apq_scale_group(args, lane->m0, g, &one, lane->groups_at + 4 * (g * SUM_WORDS + row),
+                      4 * SUM_PITCH);
+    }
+  }
+  apq_syncthreads();
+  if (!apq_has_output(args, lane, out)) return;
+  apq_edge column_edge = apq_finish_edge(args, column, 0);
+  apq_u8 *at = out->at;
+  APQ_NO_UNROLL
+  for (int m = out->m; m < TILE_M && lane->m0 + m < args->m; m += M_STEP) {
+    apq_raw_edge raw_row = apq_load_row(args, lane->m0 + m);
+    apq_edge row = apq_finish_edge(args, &raw_row, 1);
+    int from = lane->groups_at + 4 * (m * SUM_PITCH + apq_thread() % ROWS);
+    float total = 0.0f;
+    APQ_UNROLL_4
+    for (int g = 0; g < args->groups; g++)
+      total = apq_add(total, apq_bits_float(apq_lds32(from + 4 * g * SUM_WORDS)));
+    apq_u32 result =
+        apq_finish_total(args, apq_float_bits(total), &row, &column_edge, (int)out->is_plain);
+    if (!out->is_plain && apq_has_post(args))
+      result = apq_post_one(args, lane->m0 + m, out->n, result);
+    apq_store_at(at, result);
+    at += M_STEP * args->ldy * OUT_BYTES;
+  }
+}
+#endif
+
 /* Starts the first loads of activations. */
 APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lane *lane,
                                         const apq_cursor *first, apq_item item[STAGES],
@@ -584,7 +661,7 @@ APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lan
  * does not move the work to where its results are used. */
 APQ_FUNCTION void apq_unpack_first(const apq_gemm_args *args, apq_weights *w) {
   APQ_NO_UNROLL
-  do apq_transpose(w);
+  do apq_transpose_weights(w);
   while (args->k < 0);
 }
 #endif
@@ -649,6 +726,11 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_output_init(&args, &lane, use.tile, &out);
   if (apq_has_output(&args, &lane, &out)) column = apq_load_column(&args, out.n);
 #endif
+#if HAS_GROUPS
+  apq_raw_groups raw_groups;
+  int first_row = use.tile * ROWS;
+  apq_load_groups(&args, first_row, &raw_groups);
+#endif
 #if CLUSTER > 1
   apq_meet_cluster();
 #endif
@@ -686,7 +768,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_clear(&sums);
 #if ONCE
 #if CORE == CORE_U8 && UNPACK == UNPACK_USE
-  apq_transpose(&item[0].w);
+  apq_transpose_weights(&item[0].w);
 #endif
 #if OPERAND == OPERAND_STREAM
   apq_multiply_item(&lane, &use, &item[0], &item[0].a, &sums);
@@ -714,7 +796,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
     for (int s = 0; s < STAGES; s++) {
       if (s > 0 && use.tile >= lane.tiles) break;
 #if CORE == CORE_U8
-      if (s > 0 || !is_ready) apq_transpose(&item[s].w);
+      if (s > 0 || !is_ready) apq_transpose_weights(&item[s].w);
       is_ready = 0;
 #endif
 #if OPERAND == OPERAND_STREAM
@@ -746,7 +828,11 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
     }
   } while (use.tile < lane.tiles);
 #endif
-#if !PERSIST
+#if HAS_GROUPS
+  apq_finish_groups(&args, &lane, first_row, &raw_groups, &out, &column);
+  (void)set;
+  (void)row;
+#elif !PERSIST
   apq_finish(&args, &lane, 1, set, &sums, &out, &column, &row);
 #endif
 }

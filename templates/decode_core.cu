@@ -3,6 +3,10 @@
  * The order of k inside a fragment is free as long as both operands agree, so those 16 bytes are
  * used as they come. */
 
+#define WARPS   (WARPS_N * WARPS_K)
+#define THREADS (32 * WARPS)
+#define ROWS    (16 * TILES * WARPS_N) /* of a block's tile */
+
 /* Columns of the mma that a token takes, a power of two: with b1 one for each of its planes. */
 #if CORE == CORE_U8
 #define TOKEN_COLUMNS 1
@@ -153,7 +157,7 @@ APQ_FUNCTION void apq_compute(apq_weights *w, int d, int first, const apq_u32x4 
 /* A lane's 16 bytes of each plane are four words of 32 k.  Transposing the bits of word i of all
  * planes, as unpack.cu says, as far as there are planes, gives WORDS words: code k = 32 i + 8 j + s
  * is field s / WORDS, of WORDS bits, of byte j of word s % WORDS.  In place of the planes. */
-APQ_FUNCTION void apq_transpose(apq_weights *w) {
+APQ_FUNCTION void apq_transpose_weights(apq_weights *w) {
   APQ_UNROLL
   for (int c = 0; c < DEPTH * TILES * 2; c++) {
     apq_u32x4 *plane = w->chunk[c / (TILES * 2)][c / 2 % TILES][c % 2];

@@ -35,9 +35,14 @@ APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
 #if HAS_GROUPS
   /* Zero points were applied at the end of each group. */
   return !args->bias && !apq_has_post(args);
-#endif
+#elif defined POST && POST
+  /* No tile of such a kernel is, so that nothing branches on it. */
+  (void)args;
+  return 0;
+#else
   return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1 &&
          !apq_has_post(args);
+#endif
 }
 
 /* An edge as it is in device memory; finished after the first copies are under way. */
@@ -198,22 +203,22 @@ APQ_FUNCTION float apq_exp_minus(float a) {
   return apq_mul(p, apq_bits_float((apq_u32)(127 - (n - n / 2)) << 23));
 }
 
-/* y / (1 + exp(-t)) as kernel_abi.h says; for negative t as y exp(t) / (1 + exp(t)), so that no
- * exponential overflows.  The divisor is from 1 to 2. */
+/* t of kernel_abi.h over y. */
+APQ_FUNCTION float apq_gate_factor(const apq_gemm_args *args, float y) {
+  float z = apq_min(apq_mul(y, y), args->gate_limit), t = args->gate[9];
+  APQ_UNROLL
+  for (int i = 8; i >= 0; i--) t = apq_add(apq_mul(t, z), args->gate[i]);
+  return t;
+}
+
+/* y / (1 + exp(-t)), t = factor * y, as a quotient whose divisor is from 1 to 2: for negative t it
+ * is y exp(t) / (1 + exp(t)), so that no exponential overflows. */
 typedef struct apq_quotient {
   float top, bottom;
 } apq_quotient;
-APQ_FUNCTION apq_quotient apq_gate_quotient(const apq_gemm_args *args, float y) {
+APQ_FUNCTION apq_quotient apq_gate_quotient(float y, float factor) {
   apq_quotient q;
-  float t = args->gate[0];
-  if (args->gated != 2) {
-    float z = apq_min(apq_mul(y, y), args->gate_limit);
-    t = args->gate[9];
-    APQ_UNROLL
-    for (int i = 8; i >= 0; i--) t = apq_add(apq_mul(t, z), args->gate[i]);
-  }
-  t = apq_mul(t, y);
-  float e = apq_exp_minus(apq_abs(t));
+  float t = apq_mul(factor, y), e = apq_exp_minus(apq_abs(t));
   /* -infinity counts as the lowest number: times 0 it would be NaN. */
   q.top = t < 0.0f ? apq_mul(apq_max(y, -3.402823466e38f), e) : y;
   q.bottom = apq_add(1.0f, e);
@@ -221,23 +226,33 @@ APQ_FUNCTION apq_quotient apq_gate_quotient(const apq_gemm_args *args, float y) 
 }
 
 APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
-  apq_quotient q = apq_gate_quotient(args, y);
+  apq_quotient q =
+      apq_gate_quotient(y, args->gated == 2 ? args->gate[0] : apq_gate_factor(args, y));
   return apq_div(q.top, q.bottom);
 }
 
 /* The gate of eight values at once: without branches between them their long chains of operations
  * run side by side. */
 APQ_FUNCTION void apq_gate_eight(const apq_gemm_args *args, float y[8]) {
+  float factor[8];
   apq_quotient q[8];
   int is_simple = 1;
   APQ_UNROLL
-  for (int i = 0; i < 8; i++) {
-    q[i] = apq_gate_quotient(args, y[i]);
-    is_simple &= apq_is_simple_dividend(q[i].top);
+  for (int i = 0; i < 8; i++) factor[i] = args->gate[0];
+  if (args->gated != 2) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) factor[i] = apq_gate_factor(args, y[i]);
   }
   APQ_UNROLL
-  for (int i = 0; i < 8; i++) y[i] = apq_simple_div(q[i].top, q[i].bottom);
-  if (is_simple) return;
+  for (int i = 0; i < 8; i++) {
+    q[i] = apq_gate_quotient(y[i], factor[i]);
+    is_simple &= apq_is_simple_dividend(q[i].top);
+  }
+  if (is_simple) {
+    APQ_UNROLL
+    for (int i = 0; i < 8; i++) y[i] = apq_simple_div(q[i].top, q[i].bottom);
+    return;
+  }
   APQ_UNROLL
   for (int i = 0; i < 8; i++) y[i] = apq_div(q[i].top, q[i].bottom);
 }

@@ -315,20 +315,41 @@ typedef struct apq_others {
 APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
                                   int x, int y, int is_whole, apq_others *others) {
   APQ_UNROLL
-  for (int i = 0; i < PART_COLUMNS / 2; i++) {
-    apq_u32 *word = &others->word[i / 8][i % 8];
-    int m, n, is_there = apq_result_at(args, lane, m0, n0, x, y + i / 8 * 16, i % 8, &m, &n);
-    *word = 0;
-    if (!args->combine) continue;
-    const apq_u8 *at = (const apq_u8 *)args->other + (m * args->ld_other + n) * OUT_BYTES;
+  for (int i = 0; i < PART_COLUMNS / 2; i++) others->word[i / 8][i % 8] = 0;
+  if (!args->combine) return;
+  int first_m, first_n;
+  (void)apq_result_at(args, lane, m0, n0, x, y, 0, &first_m, &first_n);
+  const apq_u8 *first =
+      (const apq_u8 *)args->other + (first_m * args->ld_other + first_n) * OUT_BYTES;
+  /* Result i is this many tokens and channels on. */
+#define OTHER_X(i) ((i) / 2 % 2 * 8)
+#define OTHER_Y(i) ((i) / 4 * 8 + (i) % 2)
+#define OTHER_AT(i)                                                                                \
+  (first +                                                                                         \
+   (TILE_AT_M(OTHER_X(i), OTHER_Y(i)) * args->ld_other + TILE_AT_N(OTHER_X(i), OTHER_Y(i))) *      \
+       OUT_BYTES)
+  if (is_whole) {
+    APQ_UNROLL
+    for (int i = 0; i < PART_COLUMNS / 2; i++) {
 #if OUT_BYTES == 4
-    if (is_whole || is_there) *word = apq_load_word(at);
+      others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
+#elif SWAP
+      others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
 #else
-    if (!SWAP && is_whole) {
-      if (i % 2 == 0) *word = apq_load_word(at);
-    } else if (is_whole || is_there) {
-      *word = apq_load_half(at);
+      if (i % 2 == 0) others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
+#endif
     }
+    return;
+  }
+  APQ_UNROLL
+  for (int i = 0; i < PART_COLUMNS / 2; i++) {
+    int m = first_m + TILE_AT_M(OTHER_X(i), OTHER_Y(i));
+    int n = first_n + TILE_AT_N(OTHER_X(i), OTHER_Y(i));
+    if (m >= args->m || n >= args->n) continue;
+#if OUT_BYTES == 4
+    others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
+#else
+    others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
 #endif
   }
 }

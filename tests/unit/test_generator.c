@@ -222,6 +222,9 @@ static void limits_of_groups_give_reasons(void **state) {
       {"family=igmma,group=64,tile_k=256,tile_m=96", 64, NULL},
       {"family=imma_bulk,group=128,ahead=1", 128, "ahead=1"},
       {"family=imma_bulk,group=32,tile_k=256", 32, NULL},
+      {"family=decode,group=64,persist=1", 64, "persist=0"},
+      {"family=decode,group=64,cluster=2,warps_n=2", 64, "cluster=1"},
+      {"family=decode,group=64", 64, NULL},
   };
   const apq__target target = target_of("sm_90a");
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -115,6 +115,11 @@ static void warpgroups_have_scales_of_groups(void **state) {
   /* As without groups, and totals beside the sums. */
   assert_in_range(sweep_on(&sweep_kinds[14], "emu:sm_90a", 4, 1), 0, 30);
 }
+static void streamed_weights_have_scales_of_groups(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[16], "emu:sm_90a", 2, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[17], "emu:sm_90a", 2, 1), 0);
+}
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
   for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
@@ -152,6 +157,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(weights_unpacked_once_a_tile),
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(warpgroups_have_scales_of_groups),
+      cmocka_unit_test(streamed_weights_have_scales_of_groups),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };

@@ -129,7 +129,7 @@ static const struct {
     {"family=igmma", "sm_90a"},
     {"family=bgmma,p=3,q=1,schedule=horner,tile_n=256,roles=pingpong,tile_m=64,cluster_m=2",
      "sm_90a"},
-    {"family=bgmma,p=1,q=3,swap=1,tile_m=64,tile_n=128,schedule=horner,overlap=2,out=bf16,post=1",
+    {"family=bgmma,p=1,q=3,swap=1,tile_m=64,tile_n=128,schedule=horner,overlap=2,out=bf16",
      "sm_90a"},
     {"family=igmma,p=7,q=5,tile_m=96,tile_k=256,out=i32,consumers=1,tile_n=64,cluster_n=2",
      "sm_90a"},
