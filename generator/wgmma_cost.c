@@ -111,7 +111,12 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
   double operations = 12.5 + (g.is_horner || g.is_bytes ? 0 : g.p * g.q - 1) * 1.5;
   double epilogue =
       outputs * (g.store == APQ__STORE_DIRECT ? 4 * operations : operations) / 128 + 400;
-  if (g.overlap) epilogue *= 0.5;
+  /* Of 128x256 outputs on an H200 and an H100, one to four pairs of planes.  What overlaps still
+   * takes its cycles of shared memory from the products; with swap all warps wait for each other.
+   */
+  if (g.store == APQ__STORE_TENSOR) epilogue *= 0.85;
+  if (g.overlap) epilogue *= 0.9;
+  if (g.swap && !g.is_bytes) epilogue *= 1.3;
   if (g.split_k > 1) epilogue += outputs * 8 / 128 + 2500;
   double unit = loop + epilogue;
   if (g.is_pingpong) unit = at_least(loop + outputs * 0.03, (loop + epilogue) / 2);

@@ -45,7 +45,8 @@ return space {
     cluster_n = { 1, 2 },
     raster = { 4, 16 },
     split_k = { 1, 2, 4 },
-    overlap = { 0, 1, 2 },
+    overlap = { 0, 1 },
+    store = { "staged", "tensor" },
   },
 
   constraints = {
@@ -103,6 +104,12 @@ return space {
     end },
     { "split_k only where tiles are few", function(config, problem, device)
       return config.split_k == 1 or tiles(config, problem) * config.split_k <= 2 * device.sm_count
+    end },
+    { "tensor copies where results are rows of 64", function(config, problem)
+      local _, y = sides(config, problem)
+      local half = config.overlap > 0 and y // 2 or y
+      local fits = (problem.out == "f16" or problem.out == "bf16") and (config.swap == 1 or half % 64 == 0)
+      return (config.store == "tensor") == fits
     end },
     { "overlap of several tiles, in halves of 64 columns or more", function(config, problem, device)
       if config.overlap == 0 then return true end
