@@ -21,7 +21,6 @@
  * @knob swap      = 0 : 0 1 : 1 puts the weights on the 64-row side
  * @knob cluster_m = 1 : 1 2 : blocks of a cluster along m, which share weights
  * @knob cluster_n = 1 : 1 2 : blocks of a cluster along n, which share activations
- * @knob prefetch  = 0 : 0 1 : 1 has L2 fetch the weights of a tile before they are copied
  * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
  * @knob store     = staged : direct staged tensor : results from the registers, or through shared

@@ -108,24 +108,6 @@ APQ_FUNCTION void apq_prefetch_others(const apq_gemm_args *args, const apq_work 
 }
 #endif
 
-#if PREFETCH
-/* Has L2 fetch the weights of a unit, 128 bytes of all rows after another, so that the copies need
- * not wait for device memory. */
-APQ_FUNCTION void apq_prefetch_weights(const apq_gemm_args *args, const apq_work *work) {
-  int end = work->end * SLAB < args->row_bytes ? work->end * SLAB : args->row_bytes;
-  APQ_NO_UNROLL
-  for (int at = work->first * SLAB; at < end; at += 128) {
-    APQ_NO_UNROLL
-    for (int i = apq_thread() - EDGE_FIRST; i < P * TILE_N; i += EDGE_THREADS) {
-      int plane = i / TILE_N, n = work->n0 + i % TILE_N;
-      if (n < args->n)
-        apq_prefetch_l2((const apq_u8 *)args->w +
-                        ((long long)plane * args->n + n) * args->row_bytes + at);
-    }
-  }
-}
-#endif
-
 /* The edges of the block's tiles, a set after another. */
 APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *tiles) {
   apq_place set = {0, 0};
@@ -135,9 +117,6 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
   for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
     apq_work work = apq_work_at(tiles, unit);
     int at = EDGES_AT + set.slot * EDGE_SET_BYTES;
-#if PREFETCH
-    apq_prefetch_weights(args, &work);
-#endif
     apq_mbarrier_wait(EDGES_FREE(set.slot), set.phase ^ 1);
     APQ_NO_UNROLL
     for (int x = apq_thread() - EDGE_FIRST; x < X_TILE; x += EDGE_THREADS)
