@@ -36,7 +36,7 @@ return space {
     schedule = { "side", "horner" },
     swap = { 0, 1 },
     tile_m = { 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 },
-    tile_n = { 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 },
+    tile_n = { 16, 32, 64, 80, 96, 128, 160, 192, 256 },
     tile_k = { 512, 1024 },
     consumers = { 1, 2 },
     roles = { "cooperative", "pingpong" },
@@ -69,6 +69,18 @@ return space {
       local x = sides(config, problem)
       local sharers = config.roles == "pingpong" and 1 or config.consumers
       return x == 64 * sharers or x == 128 * sharers
+    end },
+    { "overlap of several tiles, in halves of 64 columns or more", function(config, problem, device)
+      if config.overlap == 0 then return true end
+      local x, y, _, y_bits = sides(config, problem)
+      return config.roles == "cooperative" and x == 64 * config.consumers and y >= 128
+        and (config.schedule == "horner" or y_bits == 1) and tiles(config, problem) > device.sm_count
+    end },
+    { "tensor copies where results are rows of 64", function(config, problem)
+      local _, y = sides(config, problem)
+      local half = config.overlap > 0 and y // 2 or y
+      local fits = (problem.out == "f16" or problem.out == "bf16") and (config.swap == 1 or half % 64 == 0)
+      return (config.store == "tensor") == fits
     end },
     { "turns need two", function(config) return config.roles == "cooperative" or config.consumers == 2 end },
     -- A lone warpgroup leaves the tensor cores idle while it stores.
@@ -104,18 +116,6 @@ return space {
     end },
     { "split_k only where tiles are few", function(config, problem, device)
       return config.split_k == 1 or tiles(config, problem) * config.split_k <= 2 * device.sm_count
-    end },
-    { "tensor copies where results are rows of 64", function(config, problem)
-      local _, y = sides(config, problem)
-      local half = config.overlap > 0 and y // 2 or y
-      local fits = (problem.out == "f16" or problem.out == "bf16") and (config.swap == 1 or half % 64 == 0)
-      return (config.store == "tensor") == fits
-    end },
-    { "overlap of several tiles, in halves of 64 columns or more", function(config, problem, device)
-      if config.overlap == 0 then return true end
-      local x, y, _, y_bits = sides(config, problem)
-      return config.roles == "cooperative" and x == 64 * config.consumers and y >= 128
-        and (config.schedule == "horner" or y_bits == 1) and tiles(config, problem) > device.sm_count
     end },
   },
 }
