@@ -100,11 +100,8 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
                         .smem_bytes = 12 * warps,
                         .registers = 32,
                         .dependent = target->cc >= 90};
-  /* As templates/pack.cu bounds the registers: no more blocks than run at once. */
   if (problem) {
-    enum { THREADS_RESIDENT = 1024 };
-    const int most = target->sm_count * (THREADS_RESIDENT / (32 * (int)warps));
-    shape->grid[0] = (unsigned)(problem->m < most ? problem->m : most);
+    shape->grid[0] = (unsigned)problem->m;
     shape->grid[1] = shape->grid[2] = 1;
   }
   return APQ_OK;

@@ -79,7 +79,7 @@ static int buffer_bytes(const apq__wgmma_knobs *g) {
   return g->store == APQ__STORE_DIRECT ? 0 : buffer_rows(g) * row_bytes(g);
 }
 
-/* As templates/wgmma.cu lays it out. */
+/* As templates/wgmma_feed.cu lays it out. */
 static int shared_bytes(const apq__wgmma_knobs *g) {
   int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4;
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
@@ -147,8 +147,6 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "group scales need roles=cooperative: one warpgroup adds to its totals under the products "
        "of another"},
       {g.group && g.overlap, "group scales need overlap=0: a tile ends with totals, not in halves"},
-      {g.group && g.stagger,
-       "group scales need stagger=0: the warpgroups take turns with products"},
       {g.group && g.is_ahead, "ahead=1 is not made for group scales"},
       {g.group && !g.is_bytes && g.group % 256,
        "a b1 instruction spans 256 k: more than one group"},

@@ -26,7 +26,7 @@ enum { APQ__FORM_OF_PLANES, APQ__FORM_OF_BYTES, APQ__FORM_COUNT };
 typedef struct apq__packing {
   int is_used;
   apq__config config;
-  apq__shape shape; /* grid[0] is at most the token count of the run */
+  apq__shape shape; /* grid[0] is the token count of the run */
   int row_bytes;    /* of the packed activations */
   size_t at;        /* in the workspace, as all below */
   const apq__loaded *kernel;

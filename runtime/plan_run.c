@@ -113,7 +113,7 @@ static apq_status launch_pack(const run *r, int form, int clears, const void *x,
     args.clear_count = (int)(entry->ticket_bytes / 4);
   }
   apq__shape shape = packing->shape;
-  if (shape.grid[0] > (unsigned)r->m) shape.grid[0] = (unsigned)r->m;
+  shape.grid[0] = (unsigned)r->m;
   return apq__kernel_launch(plan->context->device, packing->kernel->kernel, &shape, &args,
                             sizeof args, r->stream, r->error);
 }

@@ -18,7 +18,10 @@ APQ_FUNCTION void apq_take_group(const apq_gemm_args *args, int group, int slot,
 /* As apq_consume; what it leaves in acc are the bits of the totals, as sums of the lowest
  * planes. */
 APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *work, int sharer,
-                                     apq_ring *at, int acc[ACCUMULATORS][SUMS]) {
+                                     int lead, apq_ring *at, int acc[ACCUMULATORS][SUMS]) {
+#if STAGGER > 0
+  if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
+#endif
   apq_u64 x_desc = apq_wgmma_desc(sharer * X_BLOCKS * 64 * SLAB, SLAB);
   apq_u64 y_desc = apq_wgmma_desc(Y_AT, SLAB);
   apq_totals totals;
@@ -29,8 +32,6 @@ APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *
     apq_mbarrier_wait(FULL(at->slot), at->phase);
     APQ_UNROLL
     for (int step = 0; step < SLAB / 32; step++) {
-      int stages = at->slot + STAGES % 2 * at->phase;
-      apq_take_turn(sharer, STARTED(sharer), stages * (SLAB / 32) + step);
       apq_wgmma_fence();
       APQ_UNROLL
       for (int block = 0; block < X_BLOCKS; block++) {
@@ -43,12 +44,13 @@ APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *
       }
       apq_wgmma_commit();
       apq_wgmma_wait(0);
-      apq_end_turn(STARTED(sharer == SHARERS - 1 ? 0 : sharer + 1));
       apq_take_group(args, stage * STAGE_GROUPS + step, at->slot, sharer, acc, &totals);
     }
     apq_release(FREE(at->slot));
+    apq_let_follow(&lead, STARTED(sharer), 0);
     *at = apq_next_place(*at, STAGES);
   }
+  apq_let_follow(&lead, STARTED(sharer), 1);
   APQ_UNROLL
   for (int i = 0; i < ACCUMULATORS * SUMS; i++) acc[i / SUMS][i % SUMS] = 0;
   APQ_UNROLL

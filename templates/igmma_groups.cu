@@ -1,7 +1,6 @@
 /* ---- igmma with group scales ----
  * A warpgroup waits for the products of a block of 128 k as soon as the next one's codes are
- * unpacked, and adds them to its totals; meanwhile the tensor cores have the other warpgroup's, in
- * turns.
+ * unpacked, and adds them to its totals; meanwhile the tensor cores have the other warpgroup's.
  * Lane t of each four holds k = 32t .. 32t + 31 of a block: for groups of fewer than 128 k a block
  * is multiplied once a group, with zeros in the lanes of the others. */
 
@@ -47,7 +46,10 @@ APQ_FUNCTION void apq_take_group(const apq_gemm_args *args, int group, int slot,
 
 /* As apq_consume; what it leaves in acc are the bits of the totals. */
 APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *work, int sharer,
-                                     apq_ring *at, int acc[ACCUMULATORS][SUMS]) {
+                                     int lead, apq_ring *at, int acc[ACCUMULATORS][SUMS]) {
+#if STAGGER > 0
+  if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
+#endif
   apq_u64 y_desc = apq_wgmma_desc(0, 128);
   apq_codes codes[2];
 #if PASSES > 1
@@ -64,9 +66,7 @@ APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *
     for (int block = 0; block < BLOCKS; block++) {
       int group = stage * STAGE_GROUPS + block * 128 / GROUP;
       apq_u64 offset = (apq_u64)(at->a.slot * (A_BYTES / 16));
-      int next_sharer = sharer == SHARERS - 1 ? 0 : sharer + 1;
       apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
-      apq_take_turn(sharer, STARTED(sharer), at->a.slot + STAGES % 2 * at->a.phase);
 #if PASSES > 1
       APQ_UNROLL
       for (int pass = 0; pass < PASSES; pass++) {
@@ -89,14 +89,15 @@ APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *
         }
       }
       apq_wgmma_wait(0);
-      apq_end_turn(STARTED(next_sharer));
       apq_release(FREE(at->a.slot));
       at->a = apq_next_place(at->a, STAGES);
+      apq_let_follow(&lead, STARTED(sharer), 0);
       if ((block + 1) * 128 % GROUP == 0)
         apq_take_group(args, group + PASSES - 1, slot, sharer, acc, &totals);
     }
     apq_release(W_FREE(slot));
   }
+  apq_let_follow(&lead, STARTED(sharer), 1);
   APQ_UNROLL
   for (int i = 0; i < X_BLOCKS * SUMS; i++)
     acc[i / SUMS][i % SUMS] = (int)apq_float_bits(totals.value[i / SUMS][i % SUMS]);

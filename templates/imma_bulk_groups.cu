@@ -25,7 +25,10 @@ APQ_FUNCTION void apq_take_group(const apq_gemm_args *args, int group, int slot,
 
 /* As apq_consume; what it leaves in acc are the bits of the totals. */
 APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *work, int sharer,
-                                     apq_ring *at, int acc[ACCUMULATORS][SUMS]) {
+                                     int lead, apq_ring *at, int acc[ACCUMULATORS][SUMS]) {
+#if STAGGER > 0
+  if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
+#endif
   APQ_UNROLL
   for (int i = 0; i < ACCUMULATORS * SUMS; i++) acc[i / SUMS][i % SUMS] = 0;
   apq_fragments f;
@@ -62,9 +65,11 @@ APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *
       }
       apq_release(FREE(at->a.slot));
       at->a = apq_next_place(at->a, STAGES);
+      apq_let_follow(&lead, STARTED(sharer), 0);
     }
     apq_release(W_FREE(slot));
   }
+  apq_let_follow(&lead, STARTED(sharer), 1);
   APQ_UNROLL
   for (int i = 0; i < X_BLOCKS * SUMS; i++)
     acc[i / SUMS][i % SUMS] = (int)apq_float_bits(totals.value[i / SUMS][i % SUMS]);

@@ -69,7 +69,7 @@ APQ_FUNCTION apq_chunk apq_load_whole(const apq_row *row, int chunk) {
 #else
   APQ_UNROLL
   for (int i = 0; i < CHUNK_WORDS; i += 4) {
-    apq_u32x4 four = apq_ldg128_stream(at + 4 * i);
+    apq_u32x4 four = apq_ldg128(at + 4 * i);
     c.word[i] = four.x, c.word[i + 1] = four.y, c.word[i + 2] = four.z, c.word[i + 3] = four.w;
   }
 #endif
@@ -381,136 +381,22 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
   return (apq_u32)sum;
 }
 
-/* The row in place `index`. */
-APQ_FUNCTION apq_row apq_row_at(const apq_pack_args *args, int index) {
-  apq_row row;
-  row.row = index;
-  row.x = (const apq_u8 *)args->x + index * args->ldx * SRC_BYTES;
-  row.k = args->k;
-  row.chunks = (args->k + 127) / 128 * 16;
-  row.is_whole =
-      ((unsigned long long)args->x | (unsigned long long)(args->ldx * SRC_BYTES)) % ALIGNED == 0 &&
-      args->k % 8 == 0;
-  row.is_dirty = args->is_static;
-  row.plane_bytes = (long long)args->rows * args->row_bytes;
-  row.out = (apq_u8 *)args->out + (long long)index * args->row_bytes;
-#if FORM == FORM_PLANES
-  row.out += apq_thread() % 4 * row.plane_bytes;
-#else
-  row.out += apq_thread() % 4 * 16;
-#endif
-  return row;
-}
-
-/* Loads the chunks that the thread keeps. */
-APQ_FUNCTION void apq_hold_row(const apq_row *row, apq_chunk held[HOLD]) {
-  if (row->is_whole) {
-    APQ_UNROLL
-    for (int i = 0; i < HOLD; i++) held[i] = apq_load_whole(row, i * THREADS + apq_thread());
-  } else {
-    APQ_UNROLL
-    for (int i = 0; i < HOLD; i++) held[i] = apq_load_ragged(row, i * THREADS + apq_thread());
-  }
-}
-
-#if SRC != SRC_CODES8
-APQ_FUNCTION apq_quantizer apq_find_quantizer(const apq_pack_args *args, apq_row *row,
-                                              apq_chunk held[HOLD]) {
-  apq_quantizer quantizer;
-  APQ_NO_UNROLL
-  for (;;) {
-    if (row->is_dirty) {
-      APQ_UNROLL
-      for (int i = 0; i < HOLD; i++) apq_clean_chunk(&held[i]);
-      if (args->is_static) break;
-    }
-    apq_range range = {LOWEST, 0};
-    APQ_UNROLL
-    for (int i = 0; i < HOLD; i++) apq_extend_range(&range, &held[i]);
-    APQ_NO_UNROLL
-    for (int chunk = HOLD * THREADS + apq_thread(); chunk < row->chunks; chunk += THREADS) {
-      apq_chunk c = apq_load_chunk(row, chunk);
-      if (row->is_dirty) apq_clean_chunk(&c);
-      apq_extend_range(&range, &c);
-    }
-    range = apq_share_range(range);
-    /* Rows with something that is not finite are rare: they are gone through again without it. */
-    if (range.low < INFINITE && range.high < INFINITE) {
-      quantizer =
-          apq_make_quantizer(args->format, apq_magnitude(range.low), apq_magnitude(range.high));
-      break;
-    }
-    row->is_dirty = 1;
-    apq_syncthreads();
-  }
-  if (args->is_static) {
-    quantizer.scale = args->static_scale;
-    quantizer.inverse = apq_div(1.0f, args->static_scale);
-    quantizer.zero = args->static_zero;
-  }
-  apq_finish_quantizer(args->format, args->is_static, &quantizer);
-  return quantizer;
-}
-#endif
-
 #if SRC == SRC_CODES8
-#define PACK_CHUNK(chunk, c) apq_pack_chunk(args, row, chunk, c)
+#define PACK_CHUNK(chunk, c) apq_pack_chunk(&args, &row, chunk, c)
 #else
-#define PACK_CHUNK(chunk, c) apq_pack_chunk(args, row, &quantizer, chunk, c)
+#define PACK_CHUNK(chunk, c) apq_pack_chunk(&args, &row, &quantizer, chunk, c)
 #endif
 
-/* Packs a row whose first chunks are held.  The partial results of two rows in shared memory are
- * parted by the barriers within them. */
-APQ_FUNCTION void apq_pack_row(const apq_pack_args *args, apq_row *row, apq_chunk held[HOLD]) {
-  int lane = apq_thread() % 32, warp = apq_thread() / 32;
-#if SRC != SRC_CODES8
-  apq_quantizer quantizer = apq_find_quantizer(args, row, held);
-#endif
-  apq_u32 sum = 0;
-  APQ_UNROLL
-  for (int i = 0; i < HOLD; i++)
-    if (i * THREADS + 32 * warp < row->chunks)
-      sum += PACK_CHUNK(i * THREADS + apq_thread(), &held[i]);
-  APQ_NO_UNROLL
-  for (int first = HOLD * THREADS + 32 * warp; first < row->chunks; first += THREADS) {
-    apq_chunk c = apq_load_chunk(row, first + lane);
-#if SRC != SRC_CODES8
-    if (row->is_dirty) apq_clean_chunk(&c);
-#endif
-    sum += PACK_CHUNK(first + lane, &c);
-  }
-
-  APQ_UNROLL
-  for (int mask = 16; mask > 0; mask /= 2) sum += apq_shuffle_xor(sum, mask);
-  /* Where no range was shared, nothing else parts these from the last row's. */
-#if SRC == SRC_CODES8
-  apq_syncthreads();
-#else
-  if (args->is_static) apq_syncthreads();
-#endif
-  if (lane == 0) apq_sts32(SUM_AT + 4 * warp, sum);
-  apq_syncthreads();
-  if (apq_thread() == 0) {
-    sum = 0;
-    for (int i = 0; i < WARPS; i++) sum += apq_lds32(SUM_AT + 4 * i);
-    apq_stg32(args->sum + row->row, sum);
-#if SRC != SRC_CODES8
-    apq_stg32(args->scale + row->row, apq_float_bits(quantizer.scale));
-    apq_stg32(args->zero + row->row, (apq_u32)quantizer.zero);
-#endif
-  }
-}
-
-/* While a row is packed, the block's next is on its way, where registers are enough for both. */
+/* Blocks an SM should have room for: enough rows in flight to keep device memory busy, and
+ * registers enough to hold the chunks. */
 #if SRC == SRC_F32 || APQ_CC < 80
-#define AHEAD 0
-#else
-#define AHEAD 1
-#endif
-
-/* Blocks an SM has room for, and as many as a launch has at most (apq__pack_limits): enough rows in
- * flight to keep device memory busy, and registers enough to hold them. */
 #define RESIDENT (1024 / THREADS)
+#elif WARPS >= 12 && (FORM == FORM_BYTES || BITS <= 4)
+/* Long rows: a block more, for which 40 registers are enough. */
+#define RESIDENT (1536 / THREADS)
+#else
+#define RESIDENT (1280 / THREADS)
+#endif
 
 APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
 #if APQ_CC >= 90
@@ -519,31 +405,97 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
   apq_grid_release();
   apq_grid_wait();
 #endif
-  for (int i = apq_block_x() * THREADS + apq_thread(); i < args.clear_count;
-       i += apq_grid_x() * THREADS)
+  int lane = apq_thread() % 32, warp = apq_thread() / 32;
+  apq_row row;
+  row.row = apq_block_x();
+  row.x = (const apq_u8 *)args.x + row.row * args.ldx * SRC_BYTES;
+  row.k = args.k;
+  row.chunks = (args.k + 127) / 128 * 16;
+  row.is_whole =
+      ((unsigned long long)args.x | (unsigned long long)(args.ldx * SRC_BYTES)) % ALIGNED == 0 &&
+      args.k % 8 == 0;
+  row.is_dirty = args.is_static;
+  row.plane_bytes = (long long)args.rows * args.row_bytes;
+  row.out = (apq_u8 *)args.out + (long long)row.row * args.row_bytes;
+#if FORM == FORM_PLANES
+  row.out += lane % 4 * row.plane_bytes;
+#else
+  row.out += lane % 4 * 16;
+#endif
+
+  for (int i = row.row * THREADS + apq_thread(); i < args.clear_count; i += args.rows * THREADS)
     apq_stg32(args.clear + i, 0);
+
   apq_chunk held[HOLD];
-#if AHEAD
-  apq_row row = apq_row_at(&args, apq_block_x());
-  apq_hold_row(&row, held);
+  if (row.is_whole) {
+    APQ_UNROLL
+    for (int i = 0; i < HOLD; i++) held[i] = apq_load_whole(&row, i * THREADS + apq_thread());
+  } else {
+    APQ_UNROLL
+    for (int i = 0; i < HOLD; i++) held[i] = apq_load_ragged(&row, i * THREADS + apq_thread());
+  }
+
+#if SRC != SRC_CODES8
+  apq_quantizer quantizer;
   APQ_NO_UNROLL
   for (;;) {
-    int next = row.row + apq_grid_x();
-    apq_row after = apq_row_at(&args, next < args.rows ? next : row.row);
-    apq_chunk ahead[HOLD];
-    if (next < args.rows) apq_hold_row(&after, ahead);
-    apq_pack_row(&args, &row, held);
-    if (next >= args.rows) break;
-    row = after;
+    if (row.is_dirty) {
+      APQ_UNROLL
+      for (int i = 0; i < HOLD; i++) apq_clean_chunk(&held[i]);
+      if (args.is_static) break;
+    }
+    apq_range range = {LOWEST, 0};
     APQ_UNROLL
-    for (int i = 0; i < HOLD; i++) held[i] = ahead[i];
+    for (int i = 0; i < HOLD; i++) apq_extend_range(&range, &held[i]);
+    APQ_NO_UNROLL
+    for (int chunk = HOLD * THREADS + apq_thread(); chunk < row.chunks; chunk += THREADS) {
+      apq_chunk c = apq_load_chunk(&row, chunk);
+      if (row.is_dirty) apq_clean_chunk(&c);
+      apq_extend_range(&range, &c);
+    }
+    range = apq_share_range(range);
+    /* Rows with something that is not finite are rare: they are gone through again without it. */
+    if (range.low < INFINITE && range.high < INFINITE) {
+      quantizer =
+          apq_make_quantizer(args.format, apq_magnitude(range.low), apq_magnitude(range.high));
+      break;
+    }
+    row.is_dirty = 1;
+    apq_syncthreads();
   }
-#else
-  APQ_NO_UNROLL
-  for (int index = apq_block_x(); index < args.rows; index += apq_grid_x()) {
-    apq_row row = apq_row_at(&args, index);
-    apq_hold_row(&row, held);
-    apq_pack_row(&args, &row, held);
+  if (args.is_static) {
+    quantizer.scale = args.static_scale;
+    quantizer.inverse = apq_div(1.0f, args.static_scale);
+    quantizer.zero = args.static_zero;
   }
+  apq_finish_quantizer(args.format, args.is_static, &quantizer);
 #endif
+
+  apq_u32 sum = 0;
+  APQ_UNROLL
+  for (int i = 0; i < HOLD; i++)
+    if (i * THREADS + 32 * warp < row.chunks)
+      sum += PACK_CHUNK(i * THREADS + apq_thread(), &held[i]);
+  APQ_NO_UNROLL
+  for (int first = HOLD * THREADS + 32 * warp; first < row.chunks; first += THREADS) {
+    apq_chunk c = apq_load_chunk(&row, first + lane);
+#if SRC != SRC_CODES8
+    if (row.is_dirty) apq_clean_chunk(&c);
+#endif
+    sum += PACK_CHUNK(first + lane, &c);
+  }
+
+  APQ_UNROLL
+  for (int mask = 16; mask > 0; mask /= 2) sum += apq_shuffle_xor(sum, mask);
+  if (lane == 0) apq_sts32(SUM_AT + 4 * warp, sum);
+  apq_syncthreads();
+  if (apq_thread() == 0) {
+    sum = 0;
+    for (int i = 0; i < WARPS; i++) sum += apq_lds32(SUM_AT + 4 * i);
+    apq_stg32(args.sum + row.row, sum);
+#if SRC != SRC_CODES8
+    apq_stg32(args.scale + row.row, apq_float_bits(quantizer.scale));
+    apq_stg32(args.zero + row.row, (apq_u32)quantizer.zero);
+#endif
+  }
 }

@@ -41,7 +41,7 @@
 #define START_ARRIVALS 4
 #else
 #define SHARERS        CONSUMERS
-#define START_ARRIVALS (GROUP ? 4 : 1) /* with groups the warps of one before it */
+#define START_ARRIVALS 1
 #endif
 #if DIVIDE == DIVIDE_COLUMNS
 #define X_BLOCKS        (X_TILE / 64)

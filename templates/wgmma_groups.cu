@@ -205,27 +205,6 @@ APQ_FUNCTION void apq_end_group(const apq_gemm_args *args, apq_totals *totals,
     apq_add_group(totals, sum, at, sharer, alpha, 0);
 }
 
-/* The warpgroups take turns with the tensor cores: left alone their products would run side by side
- * and end at the same time, and no products under what they add to their totals.  `count`
- * is how many turns the warpgroup has had, or as odd a number; a fresh barrier counts as through a
- * phase 1. */
-APQ_FUNCTION void apq_take_turn(int sharer, int barrier, int count) {
-#if SHARERS > 1
-  apq_mbarrier_wait(barrier, (sharer == 0) ^ (count & 1));
-#else
-  (void)sharer;
-  (void)barrier;
-  (void)count;
-#endif
-}
-APQ_FUNCTION void apq_end_turn(int barrier) {
-#if SHARERS > 1
-  apq_arrive_warp(barrier);
-#else
-  (void)barrier;
-#endif
-}
-
 #else
 #define GROUP_SET_BYTES 0
 #define GROUP_ARRIVALS  0

@@ -57,6 +57,14 @@ static uint8_t *add_store(apq__emu *emu, int line, uint32_t op, void *to, int by
   return store->bytes;
 }
 
+/* A store that reads shared memory, until it is waited for, and writes nothing. */
+static void add_idle_store(apq__emu *emu, int line, uint32_t op) {
+  apq__emu_thread *self = emu->current;
+  apq__emu_store *store = push_store(emu, line, self);
+  *store = (apq__emu_store){NULL, NULL, 0, line, self->store_groups, op, 0};
+  self->store_count++;
+}
+
 static void bulk_store(apq_emu *words, int line, void *to, int at, int bytes) {
   apq__emu *emu = apq__emu_of(words);
   if (at % 16 || (uintptr_t)to % 16 || bytes % 16 || bytes <= 0)
@@ -77,7 +85,10 @@ static void tma_store(apq_emu *words, int line, const void *map, int at, int x, 
     apq__emu_fault(emu, line, "tensor store to (%d, %d, %d), before the tensor", x, y, z);
   uint32_t op = read_shared(emu, line, at, box.box_bytes * box.box_rows);
   unsigned mask = box.swizzle ? (unsigned)box.swizzle / CHUNK - 1 : 0;
-  if ((size_t)z >= box.planes || (size_t)x >= box.row_bytes) return;
+  if ((size_t)z >= box.planes || (size_t)x >= box.row_bytes || (size_t)y >= box.rows) {
+    add_idle_store(emu, line, op);
+    return;
+  }
   size_t left = (box.row_bytes - (size_t)x + CHUNK - 1) / CHUNK * CHUNK;
   int bytes = left < (size_t)box.box_bytes ? (int)left : box.box_bytes;
   for (int i = 0; i < box.box_rows && (size_t)(y + i) < box.rows; i++) {
@@ -107,7 +118,8 @@ static void note_read(apq__emu *emu, apq__emu_store *store) {
 static void write_stores(apq__emu *emu, apq__emu_thread *thread, int count) {
   for (int i = 0; i < count; i++) {
     apq__emu_store *store = &thread->stores[i];
-    apq__emu_write_target(emu, store->line, store->to, store->bytes, (size_t)store->size);
+    if (store->size)
+      apq__emu_write_target(emu, store->line, store->to, store->bytes, (size_t)store->size);
     apq__free(store->bytes);
   }
   thread->store_count -= count;

@@ -128,7 +128,6 @@ static void turing_has_xor_and_plain_loads(void **state) {
 static void activations_are_packed(void **state) {
   (void)state;
   apq__device *device = open_device("emu:sm_90a");
-  device->target.sm_count = 1; /* so that blocks go from row to row */
   const apq_dtype sources[] = {APQ_DTYPE_F16, APQ_DTYPE_BF16, APQ_DTYPE_F32, APQ_DTYPE_CODES8};
   for (int i = 0; i < 64; i++) {
     apq__config config;
