@@ -4,7 +4,7 @@
 
 #include "generator.h"
 
-/* Mirrors the #defines of templates/decode.cu and decode_core.cu. */
+/* Mirrors the #defines of templates/decode_core.cu and decode_load.cu. */
 typedef struct apq__decode_knobs {
   int p, q, group, tile_m, tiles, warps_n, warps_k, depth, stages, persist, min_blocks, cluster;
   int is_bytes, is_horner, is_stream, is_keep, is_shared, is_pdl, is_once, is_even, unpacks_early,
