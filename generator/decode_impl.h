@@ -20,6 +20,9 @@ typedef struct apq__decode_knobs {
 } apq__decode_knobs;
 
 apq__decode_knobs apq__decode_read(const apq__config *config);
+/* k that a block of the cluster has room for: whole slabs, one for each of its warps of k at least.
+ */
+int apq__decode_block_k(const apq__decode_knobs *d, const apq__problem *problem);
 
 apq_status apq__decode_limits(const apq__config *config, const apq__problem *problem,
                               const apq__target *target, apq__shape *shape, apq_error *error);

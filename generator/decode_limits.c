@@ -1,7 +1,6 @@
 #include "decode_impl.h"
 
 #include "family_impl.h"
-#include "roofline.h"
 
 apq__decode_knobs apq__decode_read(const apq__config *config) {
   apq__decode_knobs d = {0};
@@ -50,16 +49,10 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   return d;
 }
 
-/* k that a block of the cluster has: whole slabs, one for each of its warps of k at least. */
-static int block_k(const apq__decode_knobs *d, const apq__problem *problem) {
+int apq__decode_block_k(const apq__decode_knobs *d, const apq__problem *problem) {
   int slabs = apq__ceil_div(problem->k, 512 * d->cluster);
   int k = 512 * (slabs > d->warps_k ? slabs : d->warps_k);
   return d->is_once && k < d->load_k ? d->load_k : k;
-}
-
-/* Loads of one block's tile. */
-static int count_steps(const apq__decode_knobs *d, const apq__problem *problem) {
-  return apq__ceil_div(block_k(d, problem), d->load_k);
 }
 
 apq_status apq__decode_limits(const apq__config *config, const apq__problem *problem,
@@ -67,9 +60,10 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
   enum { GRID_MAX = 65535 };
   apq__decode_knobs d = apq__decode_read(config);
   long long line = d.is_bytes ? 128 : 1024; /* k of 128 bytes of a column */
-  long long panel = problem && d.is_shared
-                        ? 8ll * d.fragments * ((block_k(&d, problem) + line - 1) / line) * 128
-                        : 0;
+  long long panel =
+      problem && d.is_shared
+          ? 8ll * d.fragments * ((apq__decode_block_k(&d, problem) + line - 1) / line) * 128
+          : 0;
   long long sums =
       problem && d.group ? (long long)apq__ceil_div(problem->k, d.group) * d.sum_bytes : 0;
   long long smem = (d.fixed_smem + 127) / 128 * 128 + panel + sums;
@@ -84,7 +78,7 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {d.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {d.is_once && (d.persist || d.stages > 1), "once=1 is for one load of one tile"},
       {d.is_once && d.is_shared && d.depth > 4, "once=1 waits for no more than four slabs"},
-      {problem && d.is_once && block_k(&d, problem) > d.load_k,
+      {problem && d.is_once && apq__decode_block_k(&d, problem) > d.load_k,
        "once=1 needs one load to hold all of k"},
       {d.is_even && d.persist, "even=1 is for blocks of one tile"},
       {!d.is_pdl && !apq__config_is(config, "release", "start"), "release is for pdl=1"},
@@ -105,7 +99,7 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {registers > 255, "too many registers a thread"},
       {(long long)registers * d.threads * d.min_blocks > target->regs_per_sm,
        "too many registers for an SM"},
-      {problem && d.is_keep && block_k(&d, problem) > d.load_k,
+      {problem && d.is_keep && apq__decode_block_k(&d, problem) > d.load_k,
        "operand=keep needs one load to hold all of k"},
       {problem && apq__ceil_div(problem->m, d.tile_m) > GRID_MAX, "more tiles than a grid has"},
   };
@@ -128,51 +122,4 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
   shape->grid[1] = (unsigned)apq__ceil_div(problem->m, d.tile_m);
   shape->grid[2] = 1;
   return APQ_OK;
-}
-
-/* Bound by the weights' way from device memory, by what is in flight of them, by the activations'
- * way from L2, or by the products.  Latencies are estimates, in line with docs/decode.md. */
-double apq__decode_cost(const apq__config *config, const apq__problem *problem,
-                        const apq__target *target, const apq__shape *shape) {
-  apq__decode_knobs d = apq__decode_read(config);
-  double launch = d.is_pdl ? 1.8e-6 : 2.2e-6;
-  const double latency = 0.9e-6; /* first load to last result of a block that is alone */
-  double passes = shape->grid[1];
-  double tiles = apq__ceil_div(problem->n, d.rows);
-  double steps = count_steps(&d, problem);
-  double resident =
-      at_most(target->smem_per_sm / (shape->smem_bytes + 1024.0),
-              target->regs_per_sm / ((double)at_least(shape->registers, 32) * shape->threads));
-  resident = at_most(resident, (double)target->threads_per_sm / shape->threads);
-  resident = at_least(1, (double)(long long)at_most(resident, target->blocks_per_sm));
-  double here = at_most(resident * target->sm_count, shape->grid[0] * passes);
-
-  double weights = (double)problem->n * problem->k / 8 * d.p;
-  if (d.group) weights += 12.0 * problem->n * problem->k / d.group; /* sums, zero points, scales */
-  double result = (double)problem->m * problem->n * (double)apq__dtype_bytes(problem->out);
-  /* Loads past k are not made, but their slots pass empty. */
-  double fill = problem->k / (steps * d.load_k);
-  double in_flight = here * d.threads * d.stages * d.depth * d.tiles * d.p * 2 * 16.0 * fill;
-  double rate = at_most(target->dram_bytes_per_s, in_flight / latency);
-  double blocks_in_turn = tiles * passes / here;
-  double turns = blocks_in_turn > 1 ? 0.25e-6 * (blocks_in_turn - 1) / at_most(resident, 4) : 0;
-  double dram = latency * 0.6 + (weights + result) / rate + turns;
-
-  double a_bytes = (double)d.fragments * 8 * d.a_chunks * problem->k / 8;
-  double fetches = d.is_shared || d.is_keep ? shape->grid[0] * passes : tiles * passes;
-  double repeat = d.is_shared ? 1 : d.warps_n;
-  double l2 = (fetches * repeat * a_bytes + passes * weights) / target->l2_bytes_per_s;
-
-  /* A slab is multiplied once for each of its groups. */
-  double turns_of_slab = d.group ? 512.0 / d.group : 1;
-  double macs = turns_of_slab * tiles * passes * d.rows * problem->k * (d.fragments * 8.0) *
-                (d.is_bytes ? 1 : d.p);
-  double tensor_rate = d.is_bytes ? target->u8_macs : target->b1_and_macs;
-  if (tensor_rate <= 0) tensor_rate = 800;
-  double issued = macs / (d.is_bytes ? 4096 : 32768) * (d.is_horner && !d.is_bytes ? 4 : 2) * 32;
-  if (d.is_bytes) issued += tiles * passes * d.rows * problem->k / 32 * apq__unpack_operations[d.p];
-  double products =
-      at_least(macs / tensor_rate, issued / 128) / (target->sm_count * target->clock_hz);
-  if (d.group) launch += 0.5e-6; /* sums are scaled, and then added in their order */
-  return launch + at_least(dram, at_least(l2, products)) + 0.3 * at_most(l2, products);
 }

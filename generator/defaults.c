@@ -11,10 +11,10 @@ static const char *const product_configs[] = {
     "family=decode,tile_m=1,warps_k=4,min_blocks=4",
     "family=decode,tile_m=2,warps_k=8,schedule=horner",
     "family=decode,tile_m=4,warps_k=8,schedule=horner",
-    "family=decode,core=u8,operand=shared,tile_m=1,warps_k=8",
-    "family=decode,core=u8,operand=shared,tile_m=8,warps_k=8",
-    "family=decode,core=u8,operand=shared,tile_m=16,warps_k=8,warps_n=2",
-    "family=decode,core=u8,operand=shared,tile_m=32,warps_k=4,warps_n=2",
+    "family=decode,core=u8,operand=shared,unpack=fill,tile_m=1,warps_k=8",
+    "family=decode,core=u8,operand=shared,unpack=fill,tile_m=8,warps_k=8",
+    "family=decode,core=u8,operand=shared,unpack=fill,tile_m=16,warps_k=8,warps_n=2",
+    "family=decode,core=u8,operand=shared,unpack=fill,tile_m=32,warps_k=4,warps_n=2",
     "family=bmma,swap=1,schedule=horner,tile_m=8,tile_n=64,warps_m=1,warps_n=4,tile_k=1024,layout="
     "xor,stages=4,store=staged",
     "family=bmma,swap=1,schedule=horner,tile_m=32,tile_n=64,warps_m=1,warps_n=4,tile_k=1024,layout="

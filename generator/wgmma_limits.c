@@ -79,7 +79,7 @@ static int buffer_bytes(const apq__wgmma_knobs *g) {
   return g->store == APQ__STORE_DIRECT ? 0 : buffer_rows(g) * row_bytes(g);
 }
 
-/* As templates/wgmma.cu lays it out. */
+/* As templates/wgmma_feed.cu lays it out. */
 static int shared_bytes(const apq__wgmma_knobs *g) {
   int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4;
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;

@@ -32,16 +32,16 @@ return space {
     schedule = { "side", "horner" },
     pdl = { 0, 1 },
     unpack = { "use", "fill", "wait" },
-    cluster = { 1, 2 },
+    cluster = { 1, 2, 4, 8 },
     warps_k = { 2, 4, 8, 16 },
-    warps_n = { 1, 2, 4 },
+    warps_n = { 1, 2, 4, 8 },
     tiles = { 1, 2 },
-    depth = { 1, 2, 3, 4 },
+    depth = { 1, 2, 4 },
     stages = { 1, 2 },
-    persist = { 0, 1, 2, 4 },
+    persist = { 0, 1, 2 },
     once = { 0, 1 },
     even = { 0, 1 },
-    min_blocks = { 1, 2, 3, 4, 6 },
+    min_blocks = { 1, 2 },
     release = { "start", "issue" },
   },
 
@@ -51,7 +51,8 @@ return space {
       return device.b1_and
     end },
     { "dependent launches and clusters where the device has them", function(config, problem, device)
-      return config.pdl == 0 and config.cluster == 1 or tonumber(device.cc) >= 90
+      if tonumber(device.cc) >= 90 then return config.pdl == 1 end
+      return config.pdl == 0 and config.cluster == 1
     end },
     { "the fewest tokens that cover the problem's", function(config, problem)
       return config.tile_m >= problem.m and (config.tile_m == 1 or config.tile_m < 2 * problem.m)
@@ -68,26 +69,33 @@ return space {
       if config.core == "b1" then return config.unpack == "use" end
       return config.unpack == (config.pdl == 1 and "wait" or "fill")
     end },
-    { "few fragments in registers, many in shared memory", function(config, problem)
-      if config.core == "u8" then return true end
-      local count = fragments(config, problem)
-      if config.operand == "shared" then return count >= 2 end
-      return count <= 8
+    { "activations of one token in registers, of more in shared memory", function(config)
+      return config.core == "u8" or (config.operand == "shared") == (config.tile_m > 1)
     end },
     { "an accumulator a plane for few of them", function(config, problem)
       if config.core == "u8" or problem.p == 1 then return config.schedule == "side" end
       return (config.schedule == "side") == (problem.p * fragments(config, problem) <= 16)
     end },
-    { "clusters for many tokens", function(config)
-      return config.cluster == 1 or (config.operand == "shared" and config.tile_m >= 16 and config.persist == 0)
+    { "the smallest cluster whose blocks have room for their activations", function(config, problem, device)
+      if config.operand ~= "shared" then return config.cluster == 1 end
+      local panel = 8 * fragments(config, problem) * problem.k / (config.core == "b1" and 8 or 1)
+      local most = 0.8 * device.smem_per_block
+      return panel / config.cluster <= most and (config.cluster == 1 or 2 * panel / config.cluster > most)
     end },
     { "four to sixteen warps", function(config)
       local warps = config.warps_k * config.warps_n
       return warps >= 4 and warps <= 16
     end },
     { "16 rows for each block of a cluster", function(config) return rows(config) >= 16 * config.cluster end },
+    -- Each block reads all activations, so that few large ones are better than many; but for half of
+    -- the SMs at least, which then take turns with the next launch.
+    { "blocks for most SMs, or large ones", function(config, problem, device)
+      local count, least = blocks(config, problem), problem.m == 1 and 32 or 64
+      if count < 0.4 * device.sm_count then return rows(config) == 16 end
+      return count <= device.sm_count or rows(config) >= least
+    end },
     { "loads no longer than k", function(config, problem)
-      return steps(config, problem) * slots(config) <= slabs(config, problem) * 1.25 or slots(config) <= 2
+      return steps(config, problem) * slots(config) <= slabs(config, problem) * 1.25 or slots(config) <= 4
     end },
     { "no loop where one load is all", function(config, problem)
       if steps(config, problem) > 1 or config.persist > 0 or config.stages > 1 then return config.once == 0 end
@@ -97,7 +105,7 @@ return space {
       return config.stages == 1 or config.persist > 0 or config.stages <= steps(config, problem)
     end },
     { "blocks that go on have somewhere to go", function(config, problem, device)
-      return config.persist == 0 or blocks(config, problem) > config.persist * device.sm_count
+      return config.persist == 0 or config.cluster == 1 and blocks(config, problem) > config.persist * device.sm_count
     end },
     { "idle blocks beside nearly as many others", function(config, problem, device)
       if config.even == 0 then return true end

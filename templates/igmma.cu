@@ -3,7 +3,7 @@
  *
  * @family igmma product bytes
  * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu byte_weights.cu
- * @parts igmma.cu igmma_groups.cu wgmma.cu
+ * @parts igmma.cu igmma_groups.cu wgmma_feed.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

@@ -179,7 +179,7 @@ static void a_kernel_tuned_for_one_token_does_not_serve_thousands(void **state) 
   (void)state;
   apq__target target = real_target();
   apq__winner_table table = {0};
-  add_tuned(&table, &target, problem_of(2, 2, 1, 4096, 4096), SMALL);
+  add_tuned(&table, &target, problem_of(2, 2, 1, 4096, 4096), "family=decode,tile_m=2");
   apq__winner_table_seal(&table);
   assert_int_equal(first_choice(&table, problem_of(2, 2, 2, 4096, 4096), &target).source,
                    APQ__SOURCE_NEAREST);

@@ -1,0 +1,87 @@
+#include "decode_impl.h"
+
+#include "family_impl.h"
+#include "roofline.h"
+
+/* What a launch takes in a chain of launches, fitted to 644 kernels of 36 problems on an H200 and
+ * an H100 (docs/decode.md): it orders candidates and is within 10 % of most. */
+
+/* Cycles that one tile keeps an SM's units busy. */
+typedef struct {
+  double fill;     /* copies of activations into shared memory, or loads into registers */
+  double products; /* of what binds them */
+  double sums;     /* of the warps added up, results stored */
+  double unpack;   /* the weights to bytes */
+} tile_cycles;
+
+static tile_cycles tile_cost(const apq__decode_knobs *d, const apq__problem *problem) {
+  double k = apq__decode_block_k(d, problem), rows = d->rows, columns = 8.0 * d->fragments;
+  double column_bytes = d->is_bytes ? k : k / 8;
+  double mma = rows / 16 * d->fragments * (d->is_bytes ? k / 32 : k / 256 * d->p);
+  if (d->group) mma *= 512.0 / d->group; /* a slab is multiplied once for each of its groups */
+  /* An mma takes 6 cycles of one of four schedulers; integer operations, two cycles each, make its
+   * operands of bytes or shift Horner's sums. */
+  double operations = d->is_horner ? 8 : 0;
+  if (d->is_bytes) operations = (d->p > 4 ? 0.0 : d->fragments <= 2 ? 4.0 : 8.0) / d->fragments;
+  double tensor = mma * 6.03 / 4, integer = mma * operations * 2 / 4;
+  double shared = d->is_shared ? rows / (16 * d->tiles) * columns * column_bytes / 128 : 0;
+  double results = (double)d->warps_k * d->tile_m * rows * 8 / 128;
+  int own = apq__ceil_div(d->results, d->threads);
+  return (tile_cycles){
+      .fill = columns * column_bytes * (d->is_shared ? 1 : d->warps_n) / 72,
+      .products = 0.6 * at_least(tensor, at_least(integer, shared)),
+      .sums = results + 12.0 * d->tiles * d->fragments + 100.0 * own,
+      .unpack = d->is_bytes ? rows * k / 2048 * apq__unpack_operations[d->p] : 0,
+  };
+}
+
+/* Blocks that an SM has room for. */
+static double count_resident(const apq__decode_knobs *d, const apq__target *target,
+                             const apq__shape *shape) {
+  double registers = at_least(shape->registers, 32);
+  registers = at_most(registers, target->regs_per_sm / ((double)shape->threads * d->min_blocks));
+  double most = at_most(target->smem_per_sm / (shape->smem_bytes + 1024.0),
+                        target->regs_per_sm / (registers * shape->threads));
+  most = at_most(most, (double)target->threads_per_sm / shape->threads);
+  return at_least(1, (double)(long long)at_most(most, target->blocks_per_sm));
+}
+
+double apq__decode_cost(const apq__config *config, const apq__problem *problem,
+                        const apq__target *target, const apq__shape *shape) {
+  apq__decode_knobs d = apq__decode_read(config);
+  double sms = target->sm_count, grid = (double)shape->grid[0] * shape->grid[1];
+  double tiles = (double)apq__ceil_div(problem->n, d.rows) * d.cluster * shape->grid[1];
+  double resident = count_resident(&d, target, shape);
+  double turns = (double)(long long)((tiles + sms - 1) / sms); /* tiles of the busiest SM */
+  double here = d.persist ? d.persist : at_most(turns, resident);
+  double steps = apq__ceil_div(apq__decode_block_k(&d, problem), d.load_k);
+  double rounds = (double)(long long)((turns + here - 1) / here);
+
+  tile_cycles tile = tile_cost(&d, problem);
+  double each = tile.products + tile.sums + (d.unpacks_early ? 0 : tile.unpack);
+  double busy = turns * each + (d.persist ? here : turns) * tile.fill;
+  double latency = 600 + 400 * (steps - 1) * rounds + 500 * (rounds - 1);
+  double late = apq__config_is(config, "release", "issue") ? 80 : 0;
+
+  double weights = (double)problem->n * problem->k / 8 * d.p;
+  if (d.group) weights += 12.0 * problem->n * problem->k / d.group; /* sums, zero points, scales */
+  double in_flight =
+      here * at_most(sms, grid) * d.threads * d.stages * d.depth * d.tiles * d.p * 32.0;
+  double memory = at_least(weights / target->dram_bytes_per_s, weights / (in_flight / 0.92e-6));
+
+  const double hz = target->clock_hz;
+  double launch = 0.85e-6;
+  if (d.group) launch += 0.5e-6; /* sums are scaled, and then added in their order */
+  double units = busy / hz, exposed = latency / hz, both = at_least(memory, units);
+  double less = at_most(memory, units);
+  if (!d.is_pdl) return launch + 0.8e-6 + both + 0.8 * less + exposed;
+  /* Launches that take turns with the SMs: each has loaded its weights when its turn comes, and
+   * those of the next do not stand in its activations' way. */
+  if (2 * grid <= sms && steps <= d.stages)
+    return launch + 0.8 * units + exposed + 0.8 * memory + (d.p <= 2 ? -late : late) / hz;
+  if (2 * grid <= sms * 1.5) memory *= 0.75 * sms / grid;
+  if (turns <= resident && !(d.persist && rounds > 1))
+    return launch + units + exposed + 0.88 * (memory + 0.1 * turns * tile.unpack / hz) + late / hz;
+  both = at_least(memory, units + 0.04 * turns * tile.unpack / hz);
+  return launch + 0.3e-6 + both + 0.8 * less + exposed;
+}
