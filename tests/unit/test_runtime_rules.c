@@ -388,7 +388,7 @@ static void explanations_name_the_choice(void **state) {
                                          "device: emu:sm_80",
                                          "source: model\n",
                                          "us modelled\n",
-                                         "kernel: family=",
+                                         "kernel: ",
                                          "pack: family=pack",
                                          "workspace: ",
                                          "loaded from: ",
