@@ -50,7 +50,8 @@ static stage_cycles stage_cost(const apq__gemm_knobs *g, const apq__target *targ
      * shorter than imma's blocks multiply each block once a group. */
     double planes = g->is_bytes ? 1 : (double)g->p * g->q;
     double ends = (double)g->tile_k / g->group;
-    /* What each result takes, fitted to imma at groups of 128: its edges come from device memory. */
+    /* What each result takes, fitted to imma at groups of 128: its edges come from device memory.
+     */
     cost.integer += ends * g->tile_m * g->tile_n * (planes + 30) / 128;
     if (g->group < 128) cost.tensor *= 128.0 / g->group;
   }

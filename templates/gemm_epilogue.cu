@@ -265,13 +265,13 @@ APQ_FUNCTION void apq_gate_eight(const apq_gemm_args *args, float y[8]) {
 #endif
 
 /* Element of `other`.  It may be the element of y that this thread is about to write, and no other
- * thread touches that. */
+ * thread touches that; but others write its neighbors. */
 APQ_FUNCTION float apq_other(const apq_gemm_args *args, int m, int n) {
   const apq_u8 *at = (const apq_u8 *)args->other + (m * args->ld_other + n) * OUT_BYTES;
 #if OUT == OUT_F32
-  return apq_bits_float(apq_load_word(at));
+  return apq_bits_float(apq_ldg32_volatile(at));
 #else
-  return apq_half_float(apq_load_half(at));
+  return apq_half_float(apq_ldg16_volatile(at));
 #endif
 }
 

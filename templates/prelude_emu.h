@@ -39,6 +39,7 @@ struct apq_emu {
   apq_u32 (*ldg32)(apq_emu *, int line, const void *);
   apq_u32x4 (*ldg128)(apq_emu *, int line, const void *);
   apq_u32 (*ldg32_volatile)(apq_emu *, int line, const void *);
+  apq_u16 (*ldg16_volatile)(apq_emu *, int line, const void *);
   void (*stg8)(apq_emu *, int line, void *, apq_u8);
   void (*stg16)(apq_emu *, int line, void *, apq_u16);
   void (*stg32)(apq_emu *, int line, void *, apq_u32);
@@ -149,7 +150,7 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 #define apq_prefetch_l2(p)      ((void)(p))
 #define apq_ldg_f32(...)        apq_bits_float(APQ_EMU_CALL(ldg32, __VA_ARGS__))
 #define apq_ldg32_volatile(...) APQ_EMU_CALL(ldg32_volatile, __VA_ARGS__)
-#define apq_ldg16_volatile(...) APQ_EMU_CALL(ldg16, __VA_ARGS__)
+#define apq_ldg16_volatile(...) APQ_EMU_CALL(ldg16_volatile, __VA_ARGS__)
 APQ_WORD apq_u32x4 apq_ldg128_volatile(const void *p) {
   const apq_u32 *word = p;
   apq_u32x4 v = {apq_ldg32_volatile(word), apq_ldg32_volatile(word + 1),

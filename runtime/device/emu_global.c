@@ -210,6 +210,11 @@ static apq_u32 ldg32_volatile(apq_emu *words, int line, const void *pointer) {
   return *(const apq_u32 *)pointer;
 }
 
+static apq_u16 ldg16_volatile(apq_emu *words, int line, const void *pointer) {
+  check_load(apq__emu_of(words), line, pointer, sizeof(apq_u16), COHERENT);
+  return *(const apq_u16 *)pointer;
+}
+
 /* What this block wrote and fenced before the running thread came here. */
 static void publish(apq__emu *emu) {
   apq__emu_memory *memory = &emu->memory;
@@ -261,6 +266,7 @@ void apq__emu_global_words(apq_emu *words) {
   words->ldg32 = ldg32;
   words->ldg128 = ldg128;
   words->ldg32_volatile = ldg32_volatile;
+  words->ldg16_volatile = ldg16_volatile;
   words->stg8 = stg8;
   words->stg16 = stg16;
   words->stg32 = stg32;
