@@ -44,7 +44,7 @@ return space {
     cluster_m = { 1, 2 },
     cluster_n = { 1, 2 },
     raster = { 4, 16 },
-    split_k = { 1, 2 },
+    split_k = { 1, 2, 4 },
     overlap = { 0, 1 },
     store = { "staged", "tensor" },
   },
