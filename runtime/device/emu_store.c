@@ -91,9 +91,9 @@ static void tma_store(apq_emu *words, int line, const void *map, int at, int x, 
   }
   size_t left = (box.row_bytes - (size_t)x + CHUNK - 1) / CHUNK * CHUNK;
   int bytes = left < (size_t)box.box_bytes ? (int)left : box.box_bytes;
-  for (int i = 0; i < box.box_rows && (size_t)(y + i) < box.rows; i++) {
+  for (int i = 0; i < box.box_rows && (size_t)y + (size_t)i < box.rows; i++) {
     char *to = (char *)(uintptr_t)box.base + (size_t)z * box.plane_pitch +
-               (size_t)(y + i) * box.row_pitch + (size_t)x;
+               ((size_t)y + (size_t)i) * box.row_pitch + (size_t)x;
     uint8_t *row = add_store(emu, line, op, to, bytes);
     for (int c = 0; c < bytes; c += CHUNK) {
       unsigned from = (unsigned)(at + i * box.box_bytes + c);
