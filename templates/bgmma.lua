@@ -36,7 +36,7 @@ return space {
     schedule = { "side", "horner" },
     swap = { 0, 1 },
     tile_m = { 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 },
-    tile_n = { 16, 32, 64, 80, 96, 128, 160, 192, 256 },
+    tile_n = { 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 },
     tile_k = { 512, 1024 },
     consumers = { 1, 2 },
     roles = { "cooperative", "pingpong" },
@@ -55,8 +55,7 @@ return space {
       return config.schedule == "side" or problem.p * problem.q > 1
     end },
     { "columns of one instruction", function(config, problem)
-      local wide = columns(config, problem)
-      local _, y = sides(config, problem)
+      local wide, y = columns(config, problem), config.swap == 1 and config.tile_m or config.tile_n
       return wide <= 256 and wide % 16 == 0 and y % 16 == 0
     end },
     -- A tile much higher than the tokens are many wastes its work.

@@ -129,6 +129,33 @@ static void built_in_spaces_cover_every_device_and_bits(void **state) {
   }
 }
 
+/* The space that is searched when none is named, for every pair and for few and many tokens. */
+static void the_default_space_is_small_enough_to_search(void **state) {
+  (void)state;
+  static const int tokens[] = {1, 48, 300, 4096};
+  apq__space *space = NULL;
+  apq__target target;
+  apq_error error = APQ_ERROR_INIT;
+  if (apq__space_load("default", &space, &error)) fail_msg("%s", error.message);
+  assert_int_equal(apq__target_emulated("sm_90a", &target, NULL), APQ_OK);
+  for (int i = 0; i < 64; i++) {
+    const apq__problem problem = {.p = 1 + i / 8,
+                                  .q = 1 + i % 8,
+                                  .m = tokens[(i + i / 8) % 4],
+                                  .n = 11008,
+                                  .k = 4096,
+                                  .out = APQ_DTYPE_F16};
+    apq__config *config = NULL;
+    int count = 0;
+    apq__space_report report;
+    if (apq__space_candidates(space, &problem, &target, &config, &count, &report, &error))
+      fail_msg("W%dA%d, %d tokens: %s", problem.p, problem.q, problem.m, error.message);
+    assert_true(count > 0);
+    apq__free(config);
+  }
+  apq__space_close(space);
+}
+
 static void quick_is_small_and_has_problems(void **state) {
   (void)state;
   apq__space *space = NULL;
@@ -562,6 +589,7 @@ static void entries_are_located_in_odd_texts(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(built_in_spaces_cover_every_device_and_bits),
+      cmocka_unit_test(the_default_space_is_small_enough_to_search),
       cmocka_unit_test(quick_is_small_and_has_problems),
       cmocka_unit_test(the_report_adds_up),
       cmocka_unit_test(a_space_without_knobs_is_its_default),
