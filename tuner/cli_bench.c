@@ -11,7 +11,7 @@
 #include "text_table.h"
 
 static const apq__bench_kind kinds[] = {APQ__BENCH_KERNEL, APQ__BENCH_FP16, APQ__BENCH_INT8,
-                                        APQ__BENCH_FLOOR};
+                                        APQ__BENCH_FP8, APQ__BENCH_FLOOR};
 enum { ENTRIES = sizeof kinds / sizeof kinds[0] };
 
 /* One problem's row: the groups' entries live beside them. */
@@ -111,8 +111,8 @@ static void print_row(apq__table *table, const apq__bench_group *group, apq__sou
 }
 
 static void print_table(const bench_run *run, const apq__target *target) {
-  static const char *const headers[] = {"problem", ">apq",     ">fp16",    ">int8",
-                                        ">floor",  ">vs fp16", ">vs int8", ">vs floor",
+  static const char *const headers[] = {"problem", ">apq",     ">fp16",    ">int8",   ">fp8",
+                                        ">floor",  ">vs fp16", ">vs int8", ">vs fp8", ">vs floor",
                                         ">TOPS",   "choice",   "kernel",   NULL};
   apq__table table;
   apq__table_init(&table, headers);

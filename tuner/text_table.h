@@ -6,7 +6,7 @@
 
 #include "alloc.h"
 
-enum { APQ__TABLE_COLUMNS_MAX = 12, APQ__TABLE_CELL_MAX = 1200 };
+enum { APQ__TABLE_COLUMNS_MAX = 16, APQ__TABLE_CELL_MAX = 1200 };
 
 /* Start it with apq__table_init; cells are added row by row, left to right. */
 typedef struct apq__table {
