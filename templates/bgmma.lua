@@ -101,23 +101,12 @@ return space {
     { "rows as wide as the swizzle where K has them", function(config, problem)
       return config.tile_k == 1024 or problem.k <= 2048 or config.consumers == 1
     end },
-    { "overlap of several tiles, in halves of 64 columns or more", function(config, problem, device)
-      if config.overlap == 0 then return true end
-      local x, y, _, y_bits = sides(config, problem)
-      return config.roles == "cooperative" and x == 64 * config.consumers and y >= 128
-        and (config.schedule == "horner" or y_bits == 1) and tiles(config, problem) > device.sm_count
-    end },
-    { "tensor copies where results are rows of 64", function(config, problem)
-      local _, y = sides(config, problem)
-      local half = config.overlap > 0 and y // 2 or y
-      local fits = (problem.out == "f16" or problem.out == "bf16") and (config.swap == 1 or half % 64 == 0)
-      return (config.store == "tensor") == fits
-    end },
     { "deepest ring that fits, or one slot less", function(config, problem, device)
       local fits = (device.smem_per_block - 40 * 1024) // (stage_bytes(config, problem) + group_bytes(config, problem))
       if fits > 8 then fits = 8 end
       return config.stages == fits or config.stages == fits - 1
     end },
+    { "clusters of two", function(config) return config.cluster_m * config.cluster_n <= 2 end },
     { "clusters only where tiles are many", function(config, problem, device)
       return config.cluster_m * config.cluster_n == 1 or tiles(config, problem) >= device.sm_count
     end },
