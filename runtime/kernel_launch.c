@@ -14,16 +14,17 @@ apq_status apq__kernel_launch(apq__device *device, const apq__kernel *kernel,
   return device->ops->launch(device, &launch, stream, error);
 }
 
-/* The map of `planes` planes of `rows` rows of `row_bytes` bytes without gaps. */
+/* The map of `planes` planes, one after another, of `rows` rows of `row_bytes` bytes that begin
+ * `row_pitch` bytes apart. */
 static apq_status get_map(apq__map_cache *cache, apq__device *device, const apq__box *box,
-                          const void *base, int planes, int rows, int row_bytes,
-                          apq_tensor_map *out, apq_error *error) {
+                          const void *base, int planes, int rows, size_t row_bytes,
+                          size_t row_pitch, apq_tensor_map *out, apq_error *error) {
   const apq__tensor_box tensor = {.base = base,
-                                  .row_bytes = (size_t)row_bytes,
+                                  .row_bytes = row_bytes,
                                   .rows = (size_t)rows,
                                   .planes = (size_t)planes,
-                                  .row_pitch = (size_t)row_bytes,
-                                  .plane_pitch = (size_t)rows * (size_t)row_bytes,
+                                  .row_pitch = row_pitch,
+                                  .plane_pitch = (size_t)rows * row_pitch,
                                   .box_bytes = box->bytes,
                                   .box_rows = box->rows,
                                   .swizzle = box->swizzle};
@@ -32,27 +33,18 @@ static apq_status get_map(apq__map_cache *cache, apq__device *device, const apq_
 
 /* The map of y, whose rows may be apart; none where they do not begin and end at 16-byte addresses,
  * which the kernel sees for itself.  Results of 2 bytes. */
-static apq_status get_result_map(apq__map_cache *cache, apq__device *device,
-                                 const apq__shape *shape, const apq_gemm_args *args,
-                                 apq_tensor_map *out, apq_error *error) {
+static apq_status get_result_map(apq__map_cache *cache, apq__device *device, const apq__box *box,
+                                 const apq_gemm_args *args, apq_tensor_map *out, apq_error *error) {
   enum { BYTES = 2, ALIGNMENT = 16 };
   const size_t pitch = (size_t)args->ldy * BYTES, row_bytes = (size_t)args->n * BYTES;
   if (pitch % ALIGNMENT || row_bytes % ALIGNMENT || (uintptr_t)args->y % ALIGNMENT) return APQ_OK;
-  const apq__tensor_box tensor = {.base = args->y,
-                                  .row_bytes = row_bytes,
-                                  .rows = (size_t)args->m,
-                                  .planes = 1,
-                                  .row_pitch = pitch,
-                                  .plane_pitch = (size_t)args->m * pitch,
-                                  .box_bytes = shape->y_box.bytes,
-                                  .box_rows = shape->y_box.rows,
-                                  .swizzle = shape->y_box.swizzle};
-  return apq__map_get(cache, device, &tensor, out, error);
+  return get_map(cache, device, box, args->y, 1, args->m, row_bytes, pitch, out, error);
 }
 
 apq_status apq__weights_map(apq__device *device, const apq__shape *shape, const apq_gemm_args *args,
                             int p, apq_tensor_map *out, apq_error *error) {
-  return get_map(NULL, device, &shape->w_box, args->w, p, args->n, args->row_bytes, out, error);
+  const size_t bytes = (size_t)args->row_bytes;
+  return get_map(NULL, device, &shape->w_box, args->w, p, args->n, bytes, bytes, out, error);
 }
 
 apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
@@ -63,11 +55,11 @@ apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
     return apq__kernel_launch(device, kernel, shape, args, sizeof *args, stream, error);
   apq_tma_args all = {.w = *w_map, .gemm = *args};
   /* A byte row holds eight bytes for each byte of a plane's row. */
-  const int a_bytes = args->row_bytes * (wants_bytes ? 8 : 1);
+  const size_t a_bytes = (size_t)args->row_bytes * (wants_bytes ? 8 : 1);
   apq_status status = get_map(cache, device, &shape->a_box, args->a, wants_bytes ? 1 : q, args->m,
-                              a_bytes, &all.a, error);
+                              a_bytes, a_bytes, &all.a, error);
   if (!status && shape->y_box.bytes)
-    status = get_result_map(cache, device, shape, args, &all.y, error);
+    status = get_result_map(cache, device, &shape->y_box, args, &all.y, error);
   if (status) return status;
   return apq__kernel_launch(device, kernel, shape, &all, sizeof all, stream, error);
 }
