@@ -243,6 +243,26 @@ static void limits_of_groups_give_reasons(void **state) {
   }
 }
 
+/* A winner tuned with overlap runs with what follows the scales too, without the overlap. */
+static void a_winner_takes_what_follows_the_scales(void **state) {
+  (void)state;
+  static const char *const winners[] = {
+      "family=bgmma,p=2,q=2,schedule=horner,tile_m=128,tile_n=128,overlap=2",
+      "family=igmma,p=4,q=4,overlap=2", "family=decode,p=2,q=8"};
+  apq__target target = target_of("sm_90a");
+  for (size_t i = 0; i < sizeof winners / sizeof winners[0]; i++) {
+    apq__config config = config_of(winners[i]);
+    apq_error error = APQ_ERROR_INIT;
+    apq__shape shape;
+    if (apq__config_limits(&config, NULL, &target, &shape, &error) ||
+        apq__config_add_post(&config, &error) ||
+        apq__config_limits(&config, NULL, &target, &shape, &error))
+      fail_msg("%s: %s", winners[i], error.message);
+    assert_true(apq__config_has_post(&config));
+    assert_true(!apq__config_get(&config, "overlap") || apq__config_is(&config, "overlap", "0"));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_family_declares_its_knobs),
@@ -252,6 +272,7 @@ int main(void) {
       cmocka_unit_test(a_source_is_self_contained_and_resolved),
       cmocka_unit_test(a_default_exists_for_every_problem_and_arch),
       cmocka_unit_test(limits_of_groups_give_reasons),
+      cmocka_unit_test(a_winner_takes_what_follows_the_scales),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
