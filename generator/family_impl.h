@@ -5,7 +5,7 @@
 #include "embedded.h"
 #include "generator.h"
 
-enum { APQ__PARTS_MAX = 10, APQ__FAMILIES_MAX = 16 };
+enum { APQ__PARTS_MAX = 12, APQ__FAMILIES_MAX = 16 };
 
 /* What the generator computes about a family's kernels, beyond what its template declares. */
 typedef struct apq__family_ops {
@@ -85,6 +85,7 @@ double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k, group;
+  int is_stream; /* split_k=stream; split_k is 1 */
   int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead;
   int is_unpacked; /* weights lie in shared memory as codes */
   enum { APQ__STORE_DIRECT, APQ__STORE_STAGED, APQ__STORE_TENSOR } store;
@@ -101,6 +102,10 @@ typedef struct apq__wgmma_knobs {
 } apq__wgmma_knobs;
 
 apq__wgmma_knobs apq__wgmma_read(const apq__config *config);
+
+/* With split_k=stream: how many of the tiles are divided among all clusters (warpgroup_units.cu).
+ */
+long long apq__wgmma_streamed(long long tiles, long long clusters);
 
 /* bgmma, igmma and imma_bulk. */
 apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *problem,

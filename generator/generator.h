@@ -61,6 +61,7 @@ typedef struct apq__shape {
   unsigned smem_bytes;
   size_t workspace_bytes; /* split-K partial sums and tickets; 0 otherwise */
   size_t ticket_bytes;    /* the tail of the workspace that must be zero before each launch */
+  int keeps_tickets;      /* 1: a launch leaves it zero, for the next one */
   int registers;          /* estimated, a thread */
   int tile_m, tile_n;     /* of a block (products) */
   int tile_k;             /* of one stage of its loads */

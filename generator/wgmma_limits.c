@@ -21,6 +21,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.cluster_m = apq__config_int(config, "cluster_m", 1);
   g.cluster_n = apq__config_int(config, "cluster_n", 1);
   g.split_k = apq__config_int(config, "split_k", 1);
+  g.is_stream = apq__config_is(config, "split_k", "stream");
   g.group = apq__config_int(config, "group", 0);
   g.is_pingpong = apq__config_is(config, "roles", "pingpong");
   g.is_horner = apq__config_is(config, "schedule", "horner");
@@ -61,6 +62,11 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
                     (g.tile_m * 8 + g.tile_n * 16);
   g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes + g.group_bytes;
   return g;
+}
+
+long long apq__wgmma_streamed(long long tiles, long long clusters) {
+  long long left = tiles % clusters;
+  return left && tiles > clusters ? left + clusters : left;
 }
 
 /* A buffer of results (templates/wgmma.cu): columns of a chunk, rows and bytes of a row. */
@@ -104,7 +110,10 @@ static int estimate_registers(const apq__wgmma_knobs *g) {
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
            (g->is_ahead ? g->y_share / 4 : 4) + 30;
   return g->sums + (g->is_bytes && !g->is_unpacked ? 32 * g->x_blocks + 8 : 0) +
-         (g->split_k > 1 && g->x_planes * g->y_planes > 1 ? g->x_blocks * g->y_tile / 2 : 0) + 30;
+         ((g->split_k > 1 || g->is_stream) && g->x_planes * g->y_planes > 1
+              ? g->x_blocks * g->y_tile / 2
+              : 0) +
+         30;
 }
 
 apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *problem,
@@ -134,13 +143,13 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "overlap is for warpgroups that begin and end a tile together"},
       {g.overlap && (g.x_blocks > 1 || g.y_planes > 1 || g.columns % 32),
        "overlap needs sums of one 64-row block in halves of whole instructions"},
-      {g.overlap && g.split_k > 1, "overlap needs split_k=1"},
+      {g.overlap && (g.split_k > 1 || g.is_stream), "overlap needs split_k=1"},
       {g.overlap && apq__config_int(config, "post", 0), "overlap and post=1 are too much code"},
       {g.overlap && !g.is_bytes && g.tile_k < 512, "overlap takes stages of 512 k in two parts"},
       {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
       {g.store == APQ__STORE_TENSOR && (g.out_bytes != 2 || row_bytes(&g) != 128),
        "store=tensor needs 16-bit results in rows of 64"},
-      {g.group && g.split_k > 1,
+      {g.group && (g.split_k > 1 || g.is_stream),
        "group scales need split_k=1: their floats are added in the order of the groups"},
       {g.group && g.is_horner, "group scales need schedule=side: all planes of a group at once"},
       {g.group && g.is_pingpong,
@@ -179,18 +188,23 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
     shape->y_box = (apq__box){row_bytes(&g), g.swap ? buffer_rows(&g) : 16, 128};
   if (!problem) return APQ_OK;
   long long m = apq__ceil_div(problem->m, g.tile_m * g.cluster_m);
-  long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), units = m * n * g.split_k;
+  long long n = apq__ceil_div(problem->n, g.tile_n * g.cluster_n), tiles = m * n;
+  long long units = tiles * (g.is_stream ? stages : g.split_k);
   if (units > 1 << 30)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more tiles than a kernel counts");
   /* One block an SM, each taking one unit after another. */
   long long clusters = target->sm_count / (int)cluster;
-  shape->grid[0] = (unsigned)(units < clusters ? units : clusters) * cluster;
+  if (units < clusters) clusters = units;
+  shape->grid[0] = (unsigned)clusters * cluster;
   shape->grid[1] = shape->grid[2] = 1;
-  if (g.split_k > 1) {
-    size_t tiles = (size_t)(m * n) * cluster;
-    size_t partial = tiles * (size_t)(g.split_k * g.tile_m * g.tile_n) * 4;
-    shape->ticket_bytes = (tiles * (size_t)g.sharers * 4 + 255) / 256 * 256;
+  /* Tiles that several units share, and parts of tiles whose sums wait (warpgroup_units.cu). */
+  long long shared = g.is_stream ? apq__wgmma_streamed(tiles, clusters) : tiles;
+  long long parts = g.is_stream ? 2 * clusters : tiles * g.split_k;
+  if (shared && (g.split_k > 1 || g.is_stream)) {
+    size_t partial = (size_t)parts * cluster * (size_t)(g.tile_m * g.tile_n) * 4;
+    shape->ticket_bytes = ((size_t)shared * cluster * (size_t)g.sharers * 4 + 255) / 256 * 256;
     shape->workspace_bytes = partial + shape->ticket_bytes;
+    shape->keeps_tickets = 1;
   }
   return APQ_OK;
 }

@@ -1,8 +1,8 @@
 /* Family bgmma: bit-serial products on wgmma b1 AND + POPC, m64nNk256, fed by bulk tensor copies.
  *
  * @family bgmma product planes
- * @parts gemm_epilogue.cu warpgroup.cu wgmma_groups.cu bgmma.cu bgmma_halves.cu
- * @parts bgmma_groups.cu wgmma_feed.cu wgmma.cu
+ * @parts gemm_epilogue.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu bgmma.cu bgmma_halves.cu
+ * @parts bgmma_groups.cu wgmma_feed.cu wgmma_split.cu wgmma.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 2 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -22,7 +22,8 @@
  * @knob cluster_m = 1 : 1 2 : blocks of a cluster along m, which share weights
  * @knob cluster_n = 1 : 1 2 : blocks of a cluster along n, which share activations
  * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
- * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
+ * @knob split_k   = 1 : 1 2 4 8 stream : units that share one output tile; stream: the tiles of a
+ * last wave that is not full are divided evenly over the blocks
  * @knob store     = staged : direct staged tensor : results from the registers, or through shared
  * memory by the threads or by tensor copies
  * @knob overlap   = 0 : 0 1 2 3 : stages at both ends of a tile whose products run while a half of

@@ -2,8 +2,8 @@
  * products on wgmma u8, m64nNk32, fed by bulk tensor copies.
  *
  * @family igmma product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu byte_weights.cu
- * @parts igmma.cu igmma_groups.cu wgmma_feed.cu wgmma.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu byte_ring.cu
+ * @parts byte_weights.cu igmma.cu igmma_groups.cu wgmma_feed.cu wgmma_split.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -23,7 +23,8 @@
  * @knob cluster_m = 1 : 1 2 : blocks of a cluster along m, which share weights
  * @knob cluster_n = 1 : 1 2 : blocks of a cluster along n, which share activations
  * @knob raster    = 4 : 1 2 4 8 16 32 : rows of tiles that run at the same time
- * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
+ * @knob split_k   = 1 : 1 2 4 8 stream : units that share one output tile; stream: the tiles of a
+ * last wave that is not full are divided evenly over the blocks
  * @knob store     = staged : direct staged tensor : results from the registers, or through shared
  * memory by the threads or by tensor copies
  * @knob overlap   = 0 : 0 2 : blocks of 128 k at both ends of a tile whose products run while a

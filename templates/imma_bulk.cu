@@ -3,8 +3,8 @@
  * operands.
  *
  * @family imma_bulk product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
- * @parts imma_bulk.cu imma_bulk_groups.cu wgmma_feed.cu wgmma.cu
+ * @parts gemm_epilogue.cu unpack.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu byte_ring.cu
+ * @parts imma_bulk.cu imma_bulk_groups.cu wgmma_feed.cu wgmma_split.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

@@ -69,46 +69,6 @@
 #define RANK_M (RANK % CLUSTER_M)
 #define RANK_N (RANK / CLUSTER_M)
 
-/* One tile, or one split of its K. */
-typedef struct apq_work {
-  int m0, n0;     /* may lie outside the matrix, in a cluster at its edge */
-  int first, end; /* whole stages of k */
-  int tile, split;
-} apq_work;
-
-/* Tiles in units of a cluster's, and the stages of k. */
-typedef struct apq_tiles {
-  int m, n, stages, units;
-} apq_tiles;
-
-APQ_FUNCTION apq_tiles apq_count_tiles(const apq_gemm_args *args, int stages) {
-  apq_tiles tiles;
-  tiles.m = (args->m + TILE_M * CLUSTER_M - 1) / (TILE_M * CLUSTER_M);
-  tiles.n = (args->n + TILE_N * CLUSTER_N - 1) / (TILE_N * CLUSTER_N);
-  tiles.stages = stages;
-  tiles.units = tiles.m * tiles.n * SPLIT_K;
-  return tiles;
-}
-
-#define FIRST_UNIT (apq_block_x() / CLUSTER)
-#define UNIT_STEP  (apq_grid_x() / CLUSTER)
-
-/* Units that run at the same time take RASTER rows of tiles, so that they share both operands in
- * L2. */
-APQ_FUNCTION apq_work apq_work_at(const apq_tiles *tiles, int unit) {
-  apq_work work;
-  int index = unit / SPLIT_K, group = index / (RASTER * tiles->n) * RASTER;
-  int height = tiles->m - group < RASTER ? tiles->m - group : RASTER;
-  int inside = index - group * tiles->n;
-  work.m0 = ((group + inside % height) * CLUSTER_M + RANK_M) * TILE_M;
-  work.n0 = (inside / height * CLUSTER_N + RANK_N) * TILE_N;
-  work.split = unit % SPLIT_K;
-  work.first = (int)((long long)tiles->stages * work.split / SPLIT_K);
-  work.end = (int)((long long)tiles->stages * (work.split + 1) / SPLIT_K);
-  work.tile = index * CLUSTER + RANK;
-  return work;
-}
-
 /* With OVERLAP the sums of a warpgroup are two halves, by columns, that are stored one after the
  * other while products of the other half run: the last OVERLAP stages of a tile multiply the first
  * half before the second, so that the first is stored meanwhile; the second half is stored when

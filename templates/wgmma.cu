@@ -33,8 +33,7 @@ APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const ap
 }
 
 /* Where result e of 16 columns from y on of the tile at (m0, n0) lies, of the block of rows from x
- * on; 0 when that is
- * outside the matrix. */
+ * on; 0 when that is outside the matrix. */
 APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
                                int x, int y, int e, int *m, int *n) {
   x += lane->x_row + 8 * (e / 2 % 2);
@@ -224,57 +223,6 @@ APQ_FUNCTION void apq_free_buffers(const apq_gemm_args *args) {
 #endif
 
 #define CHUNKS (Y_SHARE / Y_CHUNK)
-
-#if SPLIT_K > 1
-/* Leaves this unit's sums in device memory.  The warpgroup that takes the last ticket of its share
- * of the tile adds up all of them, into acc's first registers, and returns 1.  Sums are integers,
- * so their order is free; a thread's own order of them makes all accesses neighbors. */
-#define SHARE (X_BLOCKS * (Y_SHARE / 2) * 128)
-APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work, int sharer,
-                                int warpgroup, int acc[ACCUMULATORS][SUMS],
-                                apq_u32 sum[X_BLOCKS][Y_SHARE / 2]) {
-  int t = apq_thread() % 128, share = work->tile * SHARERS + sharer;
-  int *all = args->partial + (long long)share * SPLIT_K * SHARE + t;
-  APQ_UNROLL
-  for (int block = 0; block < X_BLOCKS; block++) {
-    APQ_UNROLL
-    for (int i = 0; i < Y_SHARE / 2; i++) {
-      sum[block][i] = apq_sum(acc, block, i);
-      apq_stg32(all + work->split * SHARE + (block * (Y_SHARE / 2) + i) * 128, sum[block][i]);
-    }
-  }
-  /* As in a whole block: one thread speaks for the warpgroup between two barriers. */
-  apq_named_barrier(1 + warpgroup, 128);
-  if (t == 0) {
-    apq_threadfence();
-    apq_u32 ticket = apq_atomic_increment(args->tickets + share);
-    apq_threadfence();
-    apq_sts32(TICKET_AT(warpgroup), ticket);
-  }
-  apq_named_barrier(1 + warpgroup, 128);
-  int is_last = apq_lds32(TICKET_AT(warpgroup)) == SPLIT_K - 1;
-  if (!is_last) return 0;
-  APQ_NO_UNROLL
-  for (int other = 0; other < SPLIT_K; other++) {
-    if (other == work->split) continue;
-    APQ_UNROLL
-    for (int block = 0; block < X_BLOCKS; block++) {
-      APQ_UNROLL
-      for (int i = 0; i < Y_SHARE / 2; i++)
-        sum[block][i] +=
-            apq_ldg32_volatile(all + other * SHARE + (block * (Y_SHARE / 2) + i) * 128);
-    }
-  }
-  return 1;
-}
-#define SUM(block, i)     sum[block][i]
-#define SUMS_OF_SHARE     sum
-#define apq_sums_of_share apq_u32 sum[X_BLOCKS][Y_SHARE / 2]
-#else
-#define SUM(block, i)     apq_sum(acc, block, i)
-#define SUMS_OF_SHARE     acc
-#define apq_sums_of_share int acc[ACCUMULATORS][SUMS]
-#endif
 
 #if STORE != STORE_DIRECT
 /* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
@@ -578,13 +526,10 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
     apq_close(&ring);
     if (Y_CHUNK < Y_HALF) apq_store_columns(args, &tile, &lane, warpgroup, Y_CHUNK, Y_HALF, acc);
 #else
-#if SPLIT_K > 1
-    apq_u32 sum[X_BLOCKS][Y_SHARE / 2];
-    int is_last = apq_share_sums(&args->gemm, &work, sharer, warpgroup, acc, sum);
-    if (is_last) apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, sum);
-#else
-    apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, acc);
+#if SHARES_SUMS
+    if (apq_share_sums(&args->gemm, &work, sharer, warpgroup, acc))
 #endif
+      apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, acc);
     apq_arrive_warp(EDGES_FREE(tile.set.slot));
 #endif
   }

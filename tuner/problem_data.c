@@ -340,10 +340,10 @@ cleanup:
 
 void apq__device_data_free(apq__device_data *data) {
   if (!data || !data->device) return;
-  void *blocks[] = {data->w,         data->a_planes,    data->a_bytes,    data->w_sum,
-                    data->a_sum,     data->w_zero,      data->a_zero,     data->w_scale,
-                    data->a_scale,   data->bias,        data->other,      data->y_block,
-                    data->workspace, data->w_group_sum, data->a_group_sum};
+  void *blocks[] = {data->w,         data->a_planes, data->a_bytes,     data->w_sum,
+                    data->a_sum,     data->w_zero,   data->a_zero,      data->w_scale,
+                    data->a_scale,   data->bias,     data->other,       data->y_block,
+                    data->workspace, data->tickets,  data->w_group_sum, data->a_group_sum};
   for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
     if (blocks[i]) data->device->ops->release(data->device, blocks[i]);
   *data = (apq__device_data){0};
@@ -427,16 +427,32 @@ void apq__test_kernel_unload(apq__test_kernel *loaded) {
   *loaded = (apq__test_kernel){0};
 }
 
-static apq_status grow_workspace(apq__device_data *data, size_t bytes, apq_error *error) {
-  if (bytes <= data->workspace_bytes) return APQ_OK;
-  if (data->workspace) data->device->ops->release(data->device, data->workspace);
-  data->workspace = NULL;
-  data->workspace_bytes = 0;
-  apq_status status = data->device->ops->alloc(data->device, bytes, &data->workspace, error);
+static apq_status grow(apq__device *device, size_t bytes, int fill, void **memory, size_t *have,
+                       apq_error *error) {
+  if (bytes <= *have) return APQ_OK;
+  if (*memory) device->ops->release(device, *memory);
+  *memory = NULL;
+  *have = 0;
+  apq_status status = device->ops->alloc(device, bytes, memory, error);
   if (status != APQ_OK) return status;
-  data->workspace_bytes = bytes;
-  /* Partial sums must not be taken for zeros. */
-  return data->device->ops->fill(data->device, data->workspace, APQ__POISON, bytes, NULL, error);
+  *have = bytes;
+  return device->ops->fill(device, *memory, fill, bytes, NULL, error);
+}
+
+/* Tickets that launches leave zero have a place of their own: sums of other kernels would end up in
+ * the workspace's. */
+static apq_status place_tickets(apq__prepared *out, apq_error *error) {
+  apq__device_data *data = out->data;
+  const apq__shape *shape = &out->shape;
+  apq_status status = APQ_OK;
+  if (shape->keeps_tickets) {
+    status = grow(data->device, shape->ticket_bytes, 0, &data->tickets, &data->ticket_bytes, error);
+    out->args.tickets = data->tickets;
+  } else if (shape->ticket_bytes > 0) {
+    out->tickets = (char *)data->workspace + shape->workspace_bytes - shape->ticket_bytes;
+    out->args.tickets = out->tickets;
+  }
+  return status;
 }
 
 apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *data,
@@ -451,15 +467,14 @@ apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *
     status = loaded->device->ops->kernel(loaded->device, loaded->module,
                                          apq__kernel_name(&loaded->config, name), shape->smem_bytes,
                                          &out->kernel, NULL, error);
-  if (status == APQ_OK) status = grow_workspace(data, shape->workspace_bytes, error);
+  /* Partial sums must not be taken for zeros. */
+  if (status == APQ_OK)
+    status = grow(data->device, shape->workspace_bytes, APQ__POISON, &data->workspace,
+                  &data->workspace_bytes, error);
   if (status != APQ_OK) return status;
   out->args = data->args;
   if (shape->workspace_bytes > 0) out->args.partial = data->workspace;
-  if (shape->ticket_bytes > 0) {
-    out->tickets = (char *)data->workspace + shape->workspace_bytes - shape->ticket_bytes;
-    out->args.tickets = out->tickets;
-  }
-  return APQ_OK;
+  return place_tickets(out, error);
 }
 
 apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const void *a, void *y,

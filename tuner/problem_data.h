@@ -69,6 +69,8 @@ typedef struct apq__device_data {
   size_t y_bytes; /* from the first to the last row's end, gaps between rows included */
   void *workspace;
   size_t workspace_bytes;
+  void *tickets; /* zeros, of kernels that leave them so */
+  size_t ticket_bytes;
   apq_gemm_args args; /* but w, a, y, partial, tickets */
 } apq__device_data;
 
@@ -111,10 +113,10 @@ typedef struct apq__prepared {
   apq__kernel *kernel; /* with the shared memory of this problem */
   apq__shape shape;
   apq_gemm_args args;
-  void *tickets; /* zeroed before each launch; NULL when there are none */
+  void *tickets; /* to be zeroed before each launch, or NULL */
 } apq__prepared;
-/* Grows the workspace; the workspace of kernels prepared before moves with it, so prepare again
- * after another was prepared.  INFEASIBLE when the config cannot do this problem. */
+/* Grows the workspace and tickets; those of kernels prepared before move with them, so prepare
+ * again after another was prepared.  INFEASIBLE when the config cannot do this problem. */
 apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *data,
                               apq__prepared *out, apq_error *error);
 /* Queues one product with these operands (NULL: the data's own): zeroes tickets, launches. */

@@ -63,7 +63,9 @@ static apq_status find_slot(server *s, apq__message *message, slot **out, int *i
  * one: what was recorded with the old one is dropped then. */
 static apq_status prepare_slot(server *s, slot *candidate, apq_error *error) {
   const apq__prepared *old = &candidate->prepared;
-  if (old->data && (!old->args.partial || old->args.partial == s->data.workspace)) return APQ_OK;
+  int is_current = !old->args.partial || old->args.partial == s->data.workspace;
+  if (old->shape.keeps_tickets) is_current &= old->args.tickets == s->data.tickets;
+  if (old->data && is_current) return APQ_OK;
   apq__timing_free(&s->pace, &candidate->timing);
   return apq__prepared_make(&candidate->kernel, &s->data, &candidate->prepared, error);
 }

@@ -77,6 +77,14 @@ static __attribute__((noinline)) void check_dependent(apq__emu *emu, int line,
   }
 }
 
+/* The running thread learns what others have announced by atomics. */
+static void note_atomic(apq__emu *emu) {
+  apq__emu_warp *warp = emu->current->warp;
+  if (warp->atomic_at) return;
+  warp->atomic_at = emu->clock;
+  warp->atomic_thread = emu->words.thread;
+}
+
 /* Whether an atomic of this block comes before what the running thread does. */
 static int is_after_atomic(const apq__emu *emu) {
   for (int i = 0; i < emu->warp_count; i++) {
@@ -200,6 +208,14 @@ STORE(stg16, apq_u16)
 STORE(stg32, apq_u32)
 STORE(stg128, apq_u32x4)
 
+/* Whether an atomic of this launch was the last to write there. */
+static int is_atomic(apq__emu *emu, const void *pointer) {
+  const apq__emu_allocation *at = apq__emu_find(&emu->memory, (uintptr_t)pointer);
+  if (!at->writes) return 0;
+  uint64_t write = at->writes[((uintptr_t)pointer - at->base) / 4];
+  return write >> 32 == emu->memory.launch && (uint32_t)write == 0;
+}
+
 static apq_u32 ldg32_volatile(apq_emu *words, int line, const void *pointer) {
   apq__emu *emu = apq__emu_of(words);
   if (emu->polled != pointer) emu->polls = 0;
@@ -207,6 +223,7 @@ static apq_u32 ldg32_volatile(apq_emu *words, int line, const void *pointer) {
   if (++emu->polls > POLLS_MAX)
     apq__emu_fault(emu, line, "polls memory without end: no other block runs meanwhile");
   check_load(emu, line, pointer, sizeof(apq_u32), COHERENT);
+  if (is_atomic(emu, pointer)) note_atomic(emu);
   return *(const apq_u32 *)pointer;
 }
 
@@ -233,11 +250,7 @@ static apq_u32 atomic_increment(apq_emu *words, int line, unsigned *pointer) {
   check_store(emu, line);
   note_write(emu, line, at, (uintptr_t)pointer, sizeof *pointer, 0);
   publish(emu);
-  apq__emu_warp *warp = emu->current->warp;
-  if (!warp->atomic_at) {
-    warp->atomic_at = emu->clock;
-    warp->atomic_thread = words->thread;
-  }
+  note_atomic(emu);
   return (*pointer)++;
 }
 
