@@ -109,11 +109,7 @@ static int estimate_registers(const apq__wgmma_knobs *g) {
   if (g->is_mma)
     return g->sums + g->x_blocks * (2 * (g->p > 4 ? 8 : 4) + 4) +
            (g->is_ahead ? g->y_share / 4 : 4) + 30;
-  return g->sums + (g->is_bytes && !g->is_unpacked ? 32 * g->x_blocks + 8 : 0) +
-         ((g->split_k > 1 || g->is_stream) && g->x_planes * g->y_planes > 1
-              ? g->x_blocks * g->y_tile / 2
-              : 0) +
-         30;
+  return g->sums + (g->is_bytes && !g->is_unpacked ? 32 * g->x_blocks + 8 : 0) + 30;
 }
 
 apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *problem,
@@ -134,6 +130,8 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "the columns of an instruction are not a multiple of 16 up to 256"},
       {g.tile_n % (8 * g.cluster_m) || g.tile_m % (8 * g.cluster_n),
        "the cluster does not divide the tile into copies of whole groups of 8 rows"},
+      {g.cluster_m * g.cluster_n > target->sm_count,
+       "a cluster has more blocks than there are SMs"},
       {g.is_pingpong && g.consumers != 2, "roles=pingpong needs two consumers"},
       {g.is_pingpong && g.stagger, "roles=pingpong has no stagger"},
       {g.stagger && g.consumers < 2, "stagger needs two consumers"},

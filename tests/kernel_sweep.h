@@ -51,6 +51,10 @@ static const sweep_kind sweep_kinds[] = {
     {"igmma", "unpack=shared"},
     {"decode", "core=b1,group=32"},
     {"decode", "core=u8,group=32"},
+    {"bgmma", "schedule=side,split_k=stream"},
+    {"bgmma", "schedule=horner,split_k=stream"},
+    {"igmma", "split_k=stream"},
+    {"igmma", "unpack=shared,split_k=stream"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 
@@ -124,6 +128,7 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
   int i = (p - 1) * 8 + q - 1 + turn * 11, is_b1 = strcmp(kind->family, "bgmma") == 0;
   int is_mma = strcmp(kind->family, "imma_bulk") == 0;
   int is_unpacked = strstr(kind->knobs, "unpack") != NULL;
+  int is_streamed = strstr(kind->knobs, "split_k") != NULL;
   int is_grouped = strstr(kind->knobs, "group") != NULL, type = i / 3 % 4;
   if (is_grouped && type == 1) type = 3;
   for (int try = 0; try < 4 * SWEEP_WARPGROUPS; try++) {
@@ -136,23 +141,24 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
     apq__shape shape;
     char text[APQ__KEY_MAX], order[64];
     snprintf(order, sizeof order, "roles=%s,overlap=%d", sweep_warpgroups[w].roles,
-             ease < 2 && i % 3 == 0 ? 2 : 0);
+             !is_streamed && ease < 2 && i % 3 == 0 ? 2 : 0);
     if (is_mma)
       snprintf(order, sizeof order, "divide=%s,ahead=%d", i % 3 ? "columns" : "rows",
                !is_grouped && i / 2 % 2);
     snprintf(text, sizeof text,
              "family=%s%s%s,p=%d,q=%d,tile_m=%d,tile_n=%d,tile_k=%d,stages=%d,consumers=%d,%s,"
-             "stagger=%d,swap=%d,cluster_m=%d,cluster_n=%d,raster=%d,split_k=%d,store=%s,"
+             "stagger=%d,swap=%d,cluster_m=%d,cluster_n=%d,raster=%d,store=%s,"
              "out=%s,post=%d,pdl=%d",
              kind->family, *kind->knobs ? "," : "", kind->knobs, p, q, swap ? y : x, swap ? x : y,
              256 << (i / 5 % (is_unpacked ? 2 : 3)), stages, sweep_warpgroups[w].consumers, order,
              ease < 1 && i % 2 ? 1 : 0, swap, sweep_warpgroups[w].cluster_m,
-             sweep_warpgroups[w].cluster_n, 1 << (i % 3), ease < 3 && i % 5 == 0 ? 2 : 1,
+             sweep_warpgroups[w].cluster_n, 1 << (i % 3),
              i % 7 == 1                   ? "direct"
              : ease < 2 && i % 7 % 2 == 0 ? "tensor"
                                           : "staged",
              outs[type], i % 11 == 3 && type != 1, i / 2 % 2);
     if (apq__config_parse(text, &config, NULL)) return 0;
+    if (!is_streamed) sweep_set(&config, "split_k", ease < 3 && i % 5 == 0 ? 2 : 1);
     /* The families on bytes take them all, by turns. */
     if (is_grouped && !is_b1) sweep_set(&config, "group", 32 << i % 4);
     if (apq__config_complete(&config, NULL) ||

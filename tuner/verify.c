@@ -97,7 +97,7 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                          seed};
   apq__host_data host = {0};
   apq__device_data data = {0};
-  apq__prepared prepared;
+  apq__prepared prepared = {0};
   void *y = NULL, *expected = NULL;
   apq_status status = apq__host_data_make(&spec, &host, error);
   if (status == APQ_OK)
@@ -105,9 +105,12 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                                    kernel->wants_bytes ? APQ__FORM_BYTES : APQ__FORM_PLANES,
                                    (int64_t)shape->n + form->gap, &data, error);
   if (status == APQ_OK) status = apq__prepared_make(kernel, &data, &prepared, error);
-  if (status == APQ_OK) status = apq__device_data_poison(&data, error);
-  if (status == APQ_OK) status = apq__prepared_launch(&prepared, NULL, NULL, NULL, NULL, error);
-  if (status == APQ_OK) status = kernel->device->ops->synchronize(kernel->device, NULL, error);
+  /* What leaves its tickets as it found them has to do so. */
+  for (int i = 0; i < 1 + prepared.shape.keeps_tickets && status == APQ_OK; i++) {
+    status = apq__device_data_poison(&data, error);
+    if (status == APQ_OK) status = apq__prepared_launch(&prepared, NULL, NULL, NULL, NULL, error);
+    if (status == APQ_OK) status = kernel->device->ops->synchronize(kernel->device, NULL, error);
+  }
   if (status != APQ_OK) goto cleanup;
 
   size_t outputs = (size_t)shape->m * (size_t)shape->n;

@@ -102,6 +102,17 @@ static void weights_unpacked_once_a_tile(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[15], "emu:sm_90a", 4, 1), 0);
 }
+/* With three and four SMs there are fewer tiles than blocks, less than two waves, and more. */
+static void warpgroups_share_the_last_tiles_evenly(void **state) {
+  (void)state;
+  for (int sms = 3; sms <= 4; sms++) {
+    int step = sms == 4 ? 1 : 3;
+    assert_in_range(sweep_on(&sweep_kinds[18], "emu:sm_90a", sms, step), 0, 18);
+    assert_in_range(sweep_on(&sweep_kinds[19], "emu:sm_90a", sms, step), 0, 1);
+    assert_int_equal(sweep_on(&sweep_kinds[20], "emu:sm_90a", sms, step), 0);
+    assert_int_equal(sweep_on(&sweep_kinds[21], "emu:sm_90a", sms, step), 0);
+  }
+}
 static void groups_have_their_own_scales(void **state) {
   (void)state;
   assert_int_equal(sweep(&sweep_kinds[9], "emu:sm_90a", 3), 0);
@@ -154,6 +165,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bytes),
       cmocka_unit_test(warpgroups_multiply_bytes_warp_by_warp),
       cmocka_unit_test(weights_unpacked_once_a_tile),
+      cmocka_unit_test(warpgroups_share_the_last_tiles_evenly),
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(warpgroups_have_scales_of_groups),
       cmocka_unit_test(streamed_weights_have_scales_of_groups),
