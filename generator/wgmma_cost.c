@@ -94,8 +94,8 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
   apq__wgmma_knobs g = apq__wgmma_read(config);
   double m_tiles = apq__ceil_div(problem->m, g.tile_m * g.cluster_m) * g.cluster_m;
   double n_tiles = apq__ceil_div(problem->n, g.tile_n * g.cluster_n) * g.cluster_n;
-  double units = m_tiles * n_tiles * g.split_k, rounds = 1;
-  while (rounds * shape->grid[0] < units) rounds++;
+  double units = m_tiles * n_tiles * g.split_k, blocks = shape->grid[0], rounds = 1, parts = 0;
+  while (rounds * blocks < units) rounds++;
   double k = apq__ceil_div(problem->k, g.tile_k) * (double)g.tile_k;
   double loop = loop_cycles(&g, target, k / g.split_k * g.passes);
   /* Sums that leave few registers for anything else are moved about. */
@@ -121,14 +121,27 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
   if (g.overlap) epilogue *= has_short_rows ? 1.8 : 0.9;
   if (g.swap && !g.is_bytes) epilogue *= 1.3;
   if (g.split_k > 1) epilogue += outputs * 8 / 128 + 2500;
+  if (g.is_stream) {
+    long long clusters = (long long)blocks / (g.cluster_m * g.cluster_n);
+    long long tiles = (long long)units / (g.cluster_m * g.cluster_n);
+    long long streamed = apq__wgmma_streamed(tiles, clusters);
+    if (streamed) {
+      /* Whole tiles, and the longest range in tiles: it ends with a part that waits for nobody's
+       * sums but stores its first's and loads those of the last. */
+      double stages = k / g.tile_k, range = ceil((double)streamed * stages / (double)clusters);
+      rounds = (double)((tiles - streamed) / clusters) + range / stages;
+      parts = outputs * 8 / 128 + 4500;
+      /* Each block finishes a tile, unless there are fewer. */
+      parts += epilogue * at_least(0, ceil(rounds) - rounds);
+    }
+  }
   double unit = loop + epilogue;
   /* Warpgroups in turns hand over a few percent late. */
   if (g.is_pingpong) unit = 1.04 * at_least(loop + outputs * 0.03, (loop + epilogue) / 2);
-  double cycles = rounds * unit + (g.is_pingpong ? epilogue : 0) + 3000;
+  double cycles = rounds * unit + parts + (g.is_pingpong ? epilogue : 0) + 3000;
 
   double bytes = (double)problem->n * problem->k / 8 * g.p +
                  (double)problem->m * problem->k * (g.is_bytes ? 1.0 : g.q / 8.0) +
                  (double)problem->m * problem->n * g.out_bytes;
-  double launch = 2.2e-6 + (g.split_k > 1 ? 2.5e-6 : 0);
-  return launch + at_least(cycles / target->clock_hz, bytes / target->dram_bytes_per_s);
+  return 2.2e-6 + at_least(cycles / target->clock_hz, bytes / target->dram_bytes_per_s);
 }

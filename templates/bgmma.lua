@@ -44,7 +44,7 @@ return space {
     cluster_m = { 1, 2 },
     cluster_n = { 1, 2 },
     raster = { 4, 16 },
-    split_k = { 1, 2, 4 },
+    split_k = { 1, 2, 4, "stream" },
     overlap = { 0, 1 },
     store = { "staged", "tensor" },
   },
@@ -114,6 +114,10 @@ return space {
       return config.raster == 4 or tiles(config, problem) >= 4 * device.sm_count
     end },
     { "split_k only where tiles are few", function(config, problem, device)
+      if config.split_k == "stream" then
+        local waves = tiles(config, problem) / device.sm_count
+        return waves < 4 and waves ~= math.floor(waves) and config.overlap == 0 and problem.group == 0
+      end
       return config.split_k == 1 or tiles(config, problem) * config.split_k <= 2 * device.sm_count
     end },
   },
