@@ -80,6 +80,7 @@ static __attribute__((noinline)) void check_dependent(apq__emu *emu, int line,
 /* The running thread learns what others have announced by atomics. */
 static void note_atomic(apq__emu *emu) {
   apq__emu_warp *warp = emu->current->warp;
+  emu->current->has_atomic = 1;
   if (warp->atomic_at) return;
   warp->atomic_at = emu->clock;
   warp->atomic_thread = emu->words.thread;
@@ -87,6 +88,7 @@ static void note_atomic(apq__emu *emu) {
 
 /* Whether an atomic of this block comes before what the running thread does. */
 static int is_after_atomic(const apq__emu *emu) {
+  if (emu->current->has_atomic) return 1;
   for (int i = 0; i < emu->warp_count; i++) {
     const apq__emu_warp *warp = &emu->block->warps[i];
     if (warp->atomic_at && is_after(emu, warp->atomic_thread, warp->atomic_at)) return 1;

@@ -128,6 +128,7 @@ typedef struct apq__emu_thread {
   apq__emu_store *stores;                       /* bulk stores that are not yet written */
   int store_count, store_capacity, store_groups;
   int grid_waited;
+  int has_atomic; /* it has made a global atomic, or seen what one wrote */
 } apq__emu_thread;
 
 /* RUNNING: the current thread is of it.  READY: listed.  PARKED: all its lanes wait. */

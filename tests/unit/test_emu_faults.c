@@ -248,8 +248,7 @@ static const fault_case cases[] = {
      "  apq_threadfence();\n"
      "  if (!BAD) apq_syncthreads();\n"
      "  if (t == 4) apq_atomic_increment((unsigned *)in);\n"
-     "  if (!BAD) apq_syncthreads();\n"
-     "  if (t == 9 && apq_ldg32_volatile(in) >= 2u - (apq_u32)BAD)\n"
+     "  if (t == 9 && (BAD || apq_ldg32_volatile(in) == 2))\n"
      "    apq_ldg32_volatile(out + 4 * (1 - apq_block_x()));\n",
      "thread 4, with no atomic and barrier of this block before it"},
     {"polling for what no other block will write", 1, 32, 0, 0,
