@@ -129,7 +129,7 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
       /* Whole tiles, and the longest range in tiles: it ends with a part that waits for nobody's
        * sums but stores its first's and loads those of the last. */
       double stages = k / g.tile_k, range = ceil((double)streamed * stages / (double)clusters);
-      rounds = (double)((tiles - streamed) / clusters) + range / stages;
+      rounds = (double)(tiles - streamed) / (double)clusters + range / stages;
       parts = outputs * 8 / 128 + 4500;
       /* Each block finishes a tile, unless there are fewer. */
       parts += epilogue * at_least(0, ceil(rounds) - rounds);
