@@ -67,7 +67,10 @@ double apq__config_cost(const apq__config *config, const apq__problem *problem,
   apq__shape shape;
   if (apq__config_family(config, "cost", &family, NULL)) return 1e9;
   if (apq__config_limits(config, problem, target, &shape, NULL)) return 1e9;
-  return family->ops->cost(config, problem, target, &shape);
+  double seconds = family->ops->cost(config, problem, target, &shape);
+  if (family->is_product && problem->in && !apq__config_source(config))
+    seconds += apq__pack_cost(NULL, problem, target, NULL);
+  return seconds;
 }
 
 /* A launch in a graph, from the end of the kernel before it. */

@@ -149,6 +149,13 @@ int apq__config_wants_bytes(const apq__config *config) {
   if (apq__config_family(config, "config", &family, NULL)) return 0;
   return family->wants_bytes || apq__config_is(config, "core", "u8");
 }
+const char *apq__config_source(const apq__config *config) {
+  const char *source = apq__config_get(config, "src");
+  const apq__family *family = NULL;
+  if (!source || strcmp(source, "packed") == 0) return NULL;
+  if (apq__config_family(config, "config", &family, NULL) || !family->is_product) return NULL;
+  return source;
+}
 const char *apq__family_hash(const apq__family *family, int emulated) {
   return family->hash[emulated != 0];
 }

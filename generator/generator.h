@@ -53,6 +53,9 @@ int apq__config_has_post(const apq__config *config);
 apq_status apq__config_add_post(apq__config *config, apq_error *error);
 /* Whether the kernel reads activations as bytes (apq__pack_bytes) rather than planes. */
 int apq__config_wants_bytes(const apq__config *config);
+/* The type of the numbers that the product's kernel quantizes itself ("f16", "bf16", "f32"), or
+ * NULL when it takes packed activations. */
+const char *apq__config_source(const apq__config *config);
 
 /* How a complete config is launched for a problem. */
 typedef struct apq__shape {
@@ -78,8 +81,9 @@ apq_status apq__config_limits(const apq__config *config, const apq__problem *pro
                               const apq__target *target, apq__shape *shape, apq_error *error);
 
 /* Modelled seconds of one launch on this target: a roofline over device memory, L2, shared memory,
- * the tensor cores, unpack arithmetic, waves and launch. Meant for ordering; call only for feasible
- * configs. */
+ * the tensor cores, unpack arithmetic, waves and launch; of a product that takes packed
+ * activations, for a problem whose input is not, with the launch of family pack before it. Meant
+ * for ordering; call only for feasible configs. */
 double apq__config_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target);
 

@@ -1,5 +1,7 @@
 #include "generator.h"
 
+#include <string.h>
+
 #include "family_impl.h"
 #include "status.h"
 
@@ -110,12 +112,17 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
 /* What every product kernel is built for. */
 static apq_status check_problem(const apq__config *config, const apq__problem *problem,
                                 apq_error *error) {
+  const char *source = apq__config_source(config);
   const apq__refusal rows[] = {
       {problem->p != apq__config_int(config, "p", 0) ||
            problem->q != apq__config_int(config, "q", 0),
        "the problem has other bits"},
       {!apq__config_is(config, "out", apq_dtype_name(problem->out)),
        "the problem has another output type"},
+      {source && problem->in == APQ__INPUT_PACKED,
+       "the kernel quantizes its activations, the problem's are packed"},
+      {source && strcmp(source, apq__input_name(problem->in)) != 0,
+       "the problem's activations are of another type"},
   };
   return apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
 }

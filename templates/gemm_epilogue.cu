@@ -7,6 +7,16 @@
 #define HAS_GROUPS 0
 #endif
 
+/* Whether the kernel quantizes its activations itself; a family without that knob does not. */
+#if SRC == SRC_F16 || SRC == SRC_BF16 || SRC == SRC_F32
+#define QUANTIZES 1
+/* Zero points of tokens: those of unsigned codes. */
+#define HAS_TOKEN_ZEROS(args) ((args)->format == 0)
+#else
+#define QUANTIZES             0
+#define HAS_TOKEN_ZEROS(args) ((args)->a_zero != 0)
+#endif
+
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
  *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32
  * Where no zero point varies, both products are known beforehand: an edge's `rest` is then what it
@@ -40,8 +50,8 @@ APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
   (void)args;
   return 0;
 #else
-  return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1 &&
-         !apq_has_post(args);
+  return !HAS_TOKEN_ZEROS(args) && !args->w_zero && !args->bias &&
+         args->alpha_a * args->alpha_w == 1 && !apq_has_post(args);
 #endif
 }
 

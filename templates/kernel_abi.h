@@ -40,6 +40,13 @@ typedef struct apq_gemm_args {
   int *partial;           /* split-K: [split][m][n] sums */
   unsigned *tickets;      /* split-K: [output tiles], zero before the launch */
   float gate[10], gate_limit;
+  /* For kernels that quantize their activations themselves, as apq_pack_args says: these in place
+   * of a, a_sum, a_scale, a_zero and a_group_sum. */
+  int format, is_static;
+  const void *x; /* [m][ldx] of the source type */
+  long long ldx; /* elements */
+  float static_scale;
+  int static_zero;
 } apq_gemm_args;
 
 /* A matrix as the bulk tensor copies see it (device.h); opaque, and each device has its own. */

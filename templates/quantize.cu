@@ -6,6 +6,8 @@
  * the word j of 32 k: of plane j (and j + 4), or of the codes 8 i + j (and + 4), whose place in the
  * byte form is chunk j (and j + 4).  SRC is the type of the rows, Q the bits of a code. */
 
+#if SRC != SRC_PACKED
+
 #define BITS   Q
 #define LEVELS ((1 << BITS) - 1)
 
@@ -315,3 +317,5 @@ APQ_FUNCTION apq_u32 apq_transpose_lanes(apq_u32 word) {
   word = apq_permute(word, apq_shuffle_xor(word, 1), lane & 1 ? 0x3715 : 0x6240);
   return apq_permute(word, apq_shuffle_xor(word, 2), lane & 2 ? 0x3276 : 0x5410);
 }
+
+#endif

@@ -32,6 +32,10 @@ typedef struct apq__data_spec {
   apq_activation activation; /* NONE when the output is I32 */
   apq_combine combine;       /* the same */
   uint64_t seed;
+  /* Of a problem whose input is not packed; a_zeros and a_scales are then ignored. */
+  int x_gap;     /* ldx - k */
+  int is_static; /* 1: one scale and zero point for all rows */
+  int odd_rows;  /* 1: rows of zeros, of what is not finite and the like among them */
 } apq__data_spec;
 
 /* Host side.  Arrays are NULL where the spec has none. */
@@ -46,6 +50,10 @@ typedef struct apq__host_data {
   float *w_scale, *a_scale;           /* the same */
   float *bias;                        /* [n] */
   void *other;                        /* [m][n] of the output type, with `combine` */
+  void *x;                            /* [m][ldx] of the input type: what a_codes come from */
+  int64_t ldx;
+  float static_scale; /* with is_static */
+  int static_zero;
 } apq__host_data;
 
 apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, apq_error *error);
@@ -55,6 +63,14 @@ void apq__host_data_free(apq__host_data *data);
  * type, [row][column]; NULL lists mean all, in order, with the counts ignored. */
 apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, int row_count,
                                  const int *columns, int column_count, void *y, apq_error *error);
+
+/* A pack kernel that runs before each product which takes packed activations. */
+typedef struct apq__packer {
+  apq__module *module;
+  apq__kernel *kernel;
+  apq__shape shape;
+  apq_pack_args args; /* but x */
+} apq__packer;
 
 /* Device side: the operands packed, results, and workspace grown as kernels need it. */
 typedef struct apq__device_data {
@@ -70,6 +86,12 @@ typedef struct apq__device_data {
   void *workspace;
   size_t workspace_bytes;
   apq_gemm_args args; /* but w, a, y, partial, tickets */
+  /* Of a problem whose input is not packed. */
+  void *x; /* [m][ldx] */
+  size_t x_bytes;
+  void *pack_zero;       /* zero points that a packer writes where products need none */
+  apq__packer packer[2]; /* into planes, into bytes (packers.h); without them products that take
+                            packed activations get those that the host packed */
 } apq__device_data;
 
 /* Which forms of the activations to upload. */
@@ -117,7 +139,9 @@ typedef struct apq__prepared {
  * after another was prepared.  INFEASIBLE when the config cannot do this problem. */
 apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *data,
                               apq__prepared *out, apq_error *error);
-/* Queues one product with these operands (NULL: the data's own): zeroes tickets, launches. */
+/* Queues one product with these operands (NULL: the data's own): zeroes tickets, packs where the
+ * data has packers and the kernel does not quantize for itself, launches.  `a`: packed as the
+ * kernel wants it, or rows of x where the problem's input is not packed. */
 apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const void *a, void *y,
                                 void *stream, apq_error *error);
 

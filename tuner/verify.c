@@ -33,7 +33,8 @@ static void small_shapes(const apq__config *config, const apq__shape *launch, ap
       {tm + 1, tn - 1, 129},                   /* a second tile of one row, odd row length */
       {tm, tn, tk},                            /* nothing ragged */
       {tm - 1, tn + 1, tk * (stages + 1) + 1}, /* the ring wraps, the last stage holds one k */
-      {2 * tm + 3, 2 * tn + 5, tk + 100},
+      /* Of a kernel that quantizes rows, whole chunks of eight k. */
+      {2 * tm + 3, 2 * tn + 5, tk + (base.in ? 104 : 100)},
   };
   /* A kernel that splits K wants at least one stage for each split. */
   int least = tk * (splits - 1);
@@ -62,19 +63,20 @@ typedef struct data_case {
   int gap; /* ldy - n */
   apq_activation activation;
   apq_combine combine;
+  int x_gap, is_static; /* as in apq__data_spec */
 } data_case;
 
 static const data_case data_cases[] = {
-    {APQ__DATA_RANDOM, APQ_FORMAT_INT, APQ_FORMAT_INT, 0, 0, 1, 1, 0, 0, 0, 0},
+    {APQ__DATA_RANDOM, APQ_FORMAT_INT, APQ_FORMAT_INT, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0},
     {APQ__DATA_ONES, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 8, APQ_ACTIVATION_SILU,
-     APQ_COMBINE_MULTIPLY},
+     APQ_COMBINE_MULTIPLY, 5, 0},
     {APQ__DATA_SPARSE, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, 0, 0, 0, 1, 0, 7,
-     APQ_ACTIVATION_NONE, APQ_COMBINE_ADD},
-    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 3, 0, 0},
+     APQ_ACTIVATION_NONE, APQ_COMBINE_ADD, 3, 0},
+    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 3, 0, 0, 8, 0},
     {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_BIPOLAR, 1, 0, 1, 0, 1, 0, APQ_ACTIVATION_GELU,
-     APQ_COMBINE_NONE},
+     APQ_COMBINE_NONE, 0, 1},
     {APQ__DATA_ONES, APQ_FORMAT_INT, APQ_FORMAT_UINT, 0, 1, 0, 0, 0, 16, APQ_ACTIVATION_GELU_TANH,
-     APQ_COMBINE_ADD},
+     APQ_COMBINE_ADD, 16, 0},
 };
 enum { CASES = sizeof data_cases / sizeof data_cases[0] };
 
@@ -94,7 +96,10 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                          form->bias && is_float,
                          has_post ? form->activation : APQ_ACTIVATION_NONE,
                          has_post ? form->combine : APQ_COMBINE_NONE,
-                         seed};
+                         seed,
+                         form->x_gap,
+                         form->is_static,
+                         1};
   apq__host_data host = {0};
   apq__device_data data = {0};
   apq__prepared prepared;
@@ -138,6 +143,8 @@ static apq_status verify_product(const apq__test_kernel *kernel, uint64_t seed,
   base.p = apq__config_int(&kernel->config, "p", 1);
   base.q = apq__config_int(&kernel->config, "q", 1);
   base.group = apq__config_int(&kernel->config, "group", 0);
+  const char *source = apq__config_source(&kernel->config);
+  if (source) apq__input_parse(source, &base.in);
   const char *out = apq__config_get(&kernel->config, "out");
   if (!out || !apq__dtype_parse(out, &base.out))
     return apq__fail(error, APQ_INVALID_ARGUMENT, "verify", "the config has no output type");

@@ -35,7 +35,7 @@ static inline void open_product(product *at, const char *device, int sm_count, c
   check_ok(apq__config_parse(text, &at->config, &error), &error);
   check_ok(apq__config_complete(&at->config, &error), &error);
   int p = apq__config_int(&at->config, "p", 0), q = apq__config_int(&at->config, "q", 0);
-  const apq__problem problem = {p, q, m, n, k, APQ_DTYPE_I32, 0};
+  const apq__problem problem = {p, q, m, n, k, APQ_DTYPE_I32, 0, 0};
   check_ok(apq__config_limits(&at->config, &problem, &at->device->target, &at->shape, &error),
            &error);
   check_ok(apq__generate(&at->config, &at->device->target, &at->source, &error), &error);

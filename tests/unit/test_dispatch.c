@@ -29,7 +29,7 @@ static apq__target real_target(void) {
 }
 
 static apq__problem problem_of(int p, int q, int m, int n, int k) {
-  return (apq__problem){p, q, m, n, k, APQ_DTYPE_F16, 0};
+  return (apq__problem){p, q, m, n, k, APQ_DTYPE_F16, 0, 0};
 }
 
 /* A winner of this problem on this very target. */

@@ -181,7 +181,7 @@ static void a_default_exists_for_every_problem_and_arch(void **state) {
     for (int p = 1; p <= 8; p++)
       for (int q = 1; q <= 8; q++)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16, 0};
+          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16, 0, 0};
           apq__config config;
           apq_error error = APQ_ERROR_INIT;
           if (apq__default_config(&problem, &target, &config, &error))
@@ -230,7 +230,7 @@ static void limits_of_groups_give_reasons(void **state) {
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     apq__config config;
     apq__shape shape;
-    apq__problem problem = {2, 2, 64, 64, 1024, APQ_DTYPE_F16, rows[i].group};
+    apq__problem problem = {2, 2, 64, 64, 1024, APQ_DTYPE_F16, rows[i].group, 0};
     apq_error error = APQ_ERROR_INIT;
     assert_int_equal(apq__config_parse(rows[i].config, &config, &error), APQ_OK);
     assert_int_equal(apq__config_set_int(&config, "p", 2, &error), APQ_OK);

@@ -66,7 +66,7 @@ static void add_winner(apq__db *db, const char *text, int m, row_options options
   snprintf(environment.driver, sizeof environment.driver, "emu");
   snprintf(environment.compiler, sizeof environment.compiler, "cc");
   apq__variant variant = {.config = complete(text)};
-  apq__problem problem = {usual.p, usual.q, m, usual.n, usual.k, usual.output, 0};
+  apq__problem problem = {usual.p, usual.q, m, usual.n, usual.k, usual.output, 0, 0};
   assert_true(apq__dtype_parse(apq__config_get(&variant.config, "out"), &problem.out));
   const apq__family *family = apq__family_find(apq__config_get(&variant.config, "family"));
   snprintf(variant.hash, sizeof variant.hash, "%s", apq__family_hash(family, 1));

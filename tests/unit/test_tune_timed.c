@@ -58,7 +58,7 @@ static apq_status generate(const apq__config *config, const apq__target *target,
   return apq__generate(config, &copy, source, error);
 }
 
-static const apq__problem problem = {1, 1, 40, 72, 256, APQ_DTYPE_I32, 0};
+static const apq__problem problem = {1, 1, 40, 72, 256, APQ_DTYPE_I32, 0, 0};
 
 static apq__tune_options base_options(void) {
   return (apq__tune_options){.db_path = db_path,
@@ -174,7 +174,7 @@ static void a_crash_while_timing_costs_one_candidate(void **state) {
 
 /* A row of `tall` that the check of the problem does not sample. */
 static int hidden_row;
-static const apq__problem tall = {1, 1, 100, 72, 256, APQ_DTYPE_F16, 0};
+static const apq__problem tall = {1, 1, 100, 72, 256, APQ_DTYPE_F16, 0, 0};
 
 /* One kernel is wrong where nothing looks, another kills its worker while being verified. */
 static apq_status generate_planted(const apq__config *config, const apq__target *target,
