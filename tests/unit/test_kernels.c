@@ -120,6 +120,11 @@ static void streamed_weights_have_scales_of_groups(void **state) {
   assert_int_equal(sweep_on(&sweep_kinds[16], "emu:sm_90a", 2, 1), 0);
   assert_int_equal(sweep_on(&sweep_kinds[17], "emu:sm_90a", 2, 1), 0);
 }
+static void rows_are_quantized_where_they_are_multiplied(void **state) {
+  (void)state;
+  for (int kind = 18; kind < 22; kind++)
+    assert_int_equal(sweep_on(&sweep_kinds[kind], "emu:sm_90a", 2, 1), 0);
+}
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
   for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
@@ -157,6 +162,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(warpgroups_have_scales_of_groups),
       cmocka_unit_test(streamed_weights_have_scales_of_groups),
+      cmocka_unit_test(rows_are_quantized_where_they_are_multiplied),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };
