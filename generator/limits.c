@@ -96,6 +96,8 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
   unsigned warps = (unsigned)apq__config_int(config, "warps", 1);
   if (32 * warps > (unsigned)target->threads_per_sm)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more threads than an SM has");
+  if (apq__config_int(config, "gate", 0) && apq__config_is(config, "src", "codes8"))
+    return apq__fail(error, APQ_INFEASIBLE, "limits", "codes cannot be activated");
   *shape = (apq__shape){.threads = 32 * warps,
                         .smem_bytes = 12 * warps,
                         .registers = 32,

@@ -114,6 +114,7 @@ static apq_status use_form(apq_context *context, const apq__recipe_key *key, apq
   const apq__problem problem = apq__recipe_problem(key, 0, entry->high);
   apq_status status =
       apq__pack_config(key->input, &problem, product->wants_bytes, &packing->config, error);
+  if (!status && key->is_gated) status = apq__config_set_int(&packing->config, "gate", 1, error);
   if (!status)
     status = apq__config_limits(&packing->config, &problem, apq__context_target(context),
                                 &packing->shape, error);

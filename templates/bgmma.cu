@@ -1,7 +1,7 @@
 /* Family bgmma: bit-serial products on wgmma b1 AND + POPC, m64nNk256, fed by bulk tensor copies.
  *
  * @family bgmma product planes
- * @parts gemm_epilogue.cu warpgroup.cu wgmma_groups.cu bgmma.cu bgmma_halves.cu
+ * @parts activation.cu gemm_epilogue.cu warpgroup.cu wgmma_groups.cu bgmma.cu bgmma_halves.cu
  * @parts bgmma_groups.cu wgmma_feed.cu wgmma.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 2 : 1 2 3 4 5 6 7 8 : activation bits

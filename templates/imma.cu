@@ -1,7 +1,7 @@
 /* Family imma: weight planes unpacked to u8 in registers, products on mma.sync u8, m16n8k32.
  *
  * @family imma product bytes
- * @parts gemm_tile.cu gemm_epilogue.cu unpack.cu imma.cu group_scales.cu gemm.cu
+ * @parts gemm_tile.cu activation.cu gemm_epilogue.cu unpack.cu imma.cu group_scales.cu gemm.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

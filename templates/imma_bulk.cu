@@ -3,7 +3,7 @@
  * operands.
  *
  * @family imma_bulk product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
+ * @parts activation.cu gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
  * @parts imma_bulk.cu imma_bulk_groups.cu wgmma_feed.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits

@@ -376,7 +376,7 @@ APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane,
     float v[8];
     APQ_UNROLL
     for (int e = 0; e < 8; e++) v[e] = apq_bits_float(result[e]);
-    if (args->gated) apq_gate_eight(args, v);
+    if (args->gate.kind) apq_activate_eight(&args->gate, v);
     if (args->combine) {
       APQ_UNROLL
       for (int e = 0; e < 8; e++) {

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "format.h"
+
 /* GELU_TANH: t = 2 sqrt(2/pi) (y + 0.044715 y^3), since (1 + tanh u) / 2 = 1 / (1 + exp(-2u)).
  * GELU: t is the logit of the normal distribution function; the terms are a fit over |y| <= 6.25 by
  * iterated weighted least squares, which leaves an error of 5.5 (2^-23 |result| + 4e-10).  Beyond
@@ -24,27 +26,31 @@ const apq__gate *apq__activation_gate(apq_activation activation) {
   return &gates[activation];
 }
 
-/* exp(-a), a >= 0. */
+/* exp(-a), a >= 0: templates/activation.cu says how. */
 static float exp_minus(float a) {
-  a = fminf(a, 104.0f);
-  int n = (int)rintf(a * 1.44269504f);
-  float r = ((float)n * 0.693145752f + -a) + (float)n * 1.42860677e-6f;
-  float p = 1.39269181e-3f;
-  p = p * r + 8.36376702e-3f;
-  p = p * r + 4.16665502e-2f;
-  p = p * r + 0.166665734f;
-  p = p * r + 0.5f;
-  p = (r * r * p + r) + 1.0f;
-  return p * ldexpf(1.0f, -(n / 2)) * ldexpf(1.0f, -(n - n / 2));
+  const float shift = 12582912.0f;
+  float whole = fmaf(a, -1.44269504f, shift) - shift;
+  float r = fmaf(whole, -1.42860677e-6f, fmaf(whole, -0.693145752f, -a));
+  float p = fmaf(1.39269181e-3f, r, 8.36376702e-3f);
+  p = fmaf(p, r, 4.16665502e-2f);
+  p = fmaf(p, r, 0.166665734f);
+  p = fmaf(p, r, 0.5f);
+  p = fmaf(fmaf(p, r, 1.0f), r, 1.0f);
+  return a < 86.0f ? ldexpf(p, (int)whole) : 0.0f;
 }
 
 float apq__activate(apq_activation activation, float y) {
   const apq__gate *gate = apq__activation_gate(activation);
   if (!gate) return y;
-  float z = fminf(y * y, gate->limit), t = gate->term[APQ__GATE_TERMS - 1];
-  for (int i = APQ__GATE_TERMS - 2; i >= 0; i--) t = t * z + gate->term[i];
-  t = t * y;
-  float e = exp_minus(fabsf(t));
+  float z = fminf(y * y, gate->limit), factor = gate->term[APQ__GATE_TERMS - 1];
+  for (int i = APQ__GATE_TERMS - 2; i >= 0; i--) factor = fmaf(factor, z, gate->term[i]);
+  float t = factor * y, e = exp_minus(fabsf(t));
   float top = t < 0 ? fmaxf(y, -FLT_MAX) * e : y;
-  return top / (1.0f + e);
+  return top * (1.0f / (1.0f + e));
+}
+
+float apq__gated_input(apq_activation activation, float gate, float up, apq_dtype type) {
+  float rounded;
+  apq__store_float(&rounded, type, 0, apq__activate(activation, gate) * up);
+  return apq__load_float(&rounded, type, 0);
 }

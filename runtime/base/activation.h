@@ -19,4 +19,7 @@ const apq__gate *apq__activation_gate(apq_activation activation);
 /* The activation of one value, operation by operation as kernels do it. */
 float apq__activate(apq_activation activation, float y);
 
+/* An input of a product: activation(gate) * up, rounded to `type`. */
+float apq__gated_input(apq_activation activation, float gate, float up, apq_dtype type);
+
 #endif

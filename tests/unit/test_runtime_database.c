@@ -231,15 +231,15 @@ static void winners_of_both_forms_take_quantized_inputs(void **state) {
       {"family=bmma,p=2,q=2,out=f16,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
        {2, 2, 40, 36, 1000, APQ_FORMAT_INT, APQ_FORMAT_UINT, APQ_DTYPE_CODES8, APQ_DTYPE_F32,
         APQ_DTYPE_F16, WITH_BIAS | WITH_PADDING},
-       {"source: exact\n", "pack: family=pack,form=planes,hold=1,q=2,src=f32", NULL}},
+       {"source: exact\n", "pack: family=pack,form=planes,gate=0,hold=1,q=2,src=f32", NULL}},
       {"family=bmma,p=2,q=2,out=f16,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
        {2, 2, 40, 36, 1000, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, APQ_DTYPE_F32, APQ_DTYPE_BF16,
         APQ_DTYPE_F16, 0},
-       {"source: exact\n", "pack: family=pack,form=planes,hold=1,q=2,src=bf16", NULL}},
+       {"source: exact\n", "pack: family=pack,form=planes,gate=0,hold=1,q=2,src=bf16", NULL}},
       {"family=imma,p=2,q=2,out=f32,tile_m=32,tile_n=32,warps_m=2,warps_n=2,split_k=2,store=staged",
        {2, 2, 40, 36, 1000, APQ_FORMAT_UINT, APQ_FORMAT_INT, APQ_DTYPE_CODES8, APQ_DTYPE_F16,
         APQ_DTYPE_F32, WITH_W_ZERO | WITH_W_SCALE},
-       {"source: exact\n", "pack: family=pack,form=bytes,hold=1,q=2,src=f16", NULL}},
+       {"source: exact\n", "pack: family=pack,form=bytes,gate=0,hold=1,q=2,src=f16", NULL}},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     remove_database();
