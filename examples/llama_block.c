@@ -480,7 +480,7 @@ int main(int argc, char **argv) {
   destroy_block(&b);
   for (int l = 0; l < layer_count; l++) {
     apq_weights *const all[] = {layers[l].qkv, layers[l].o, layers[l].gate_up, layers[l].down};
-    for (int i = 0; i < 5; i++) apq_weights_destroy(all[i]);
+    for (int i = 0; i < PARTS; i++) apq_weights_destroy(all[i]);
   }
   apq_context_close(context);
   return finite == 8 ? 0 : 1;

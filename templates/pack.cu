@@ -436,7 +436,11 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
 
 /* Blocks an SM should have room for: enough rows in flight to keep device memory busy, and
  * registers enough to hold the chunks. */
-#if SRC == SRC_F32 || APQ_CC < 80 || GATE
+#if SRC == SRC_F32 || APQ_CC < 80
+#define RESIDENT (1024 / THREADS)
+#elif GATE && THREADS <= 576
+#define RESIDENT (1152 / THREADS)
+#elif GATE
 #define RESIDENT (1024 / THREADS)
 #elif WARPS >= 12 && (FORM == FORM_BYTES || BITS <= 4)
 /* Long rows: a block more, for which 40 registers are enough. */

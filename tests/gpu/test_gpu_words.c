@@ -6,7 +6,6 @@
 #include "alloc.h"
 #include "compile.h"
 #include "embedded.h"
-#include "generator.h"
 #include "kernel_launch.h"
 #include "status.h"
 
@@ -24,6 +23,8 @@ typedef struct words_args {
   float *out;
   int count;
 } words_args;
+
+extern const apq__embedded apq__embedded_templates[];
 
 static apq__device *device;
 
