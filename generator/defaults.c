@@ -32,14 +32,14 @@ static const char *const product_configs[] = {
     "family=imma,tile_m=128,tile_n=128,warps_m=2,warps_n=4,layout=xor,stages=3,store=staged",
     "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=128,layout=xor,stages=2,store="
     "staged",
-    "family=bgmma,schedule=horner,tile_m=128,tile_n=256,raster=8",
-    "family=bgmma,schedule=side,tile_m=128,tile_n=64",
-    "family=igmma,tile_m=256,tile_n=128,stages=3,raster=8",
-    "family=igmma,tile_m=128,tile_n=128,raster=8",
-    "family=igmma,tile_m=256,tile_n=128,tile_k=256,stages=3,raster=8",
-    "family=igmma,tile_m=128,tile_n=128,tile_k=256,raster=8",
-    "family=igmma,tile_m=64,tile_n=64,consumers=1,tile_k=256",
-    "family=igmma,tile_m=96,tile_n=128,tile_k=256",
+    "family=bgmma,schedule=horner,tile_m=128,tile_n=256,raster=8,pdl=1",
+    "family=bgmma,schedule=side,tile_m=128,tile_n=64,pdl=1",
+    "family=igmma,tile_m=256,tile_n=128,stages=3,raster=8,pdl=1",
+    "family=igmma,tile_m=128,tile_n=128,raster=8,pdl=1",
+    "family=igmma,tile_m=256,tile_n=128,tile_k=256,stages=3,raster=8,pdl=1",
+    "family=igmma,tile_m=128,tile_n=128,tile_k=256,raster=8,pdl=1",
+    "family=igmma,tile_m=64,tile_n=64,consumers=1,tile_k=256,pdl=1",
+    "family=igmma,tile_m=96,tile_n=128,tile_k=256,pdl=1",
     /* For groups of 256 where shared memory is small. */
     "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=256,layout=xor,stages=2,store="
     "staged",

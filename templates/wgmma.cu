@@ -306,68 +306,62 @@ APQ_FUNCTION void apq_put_floats(int warpgroup, int group, const apq_u32 result[
   apq_sts128(FLOATS_AT(warpgroup, group) + 2048, high);
 }
 
-/* What goes with a lane's results of PART_COLUMNS columns, as it is in device memory: a word for
- * two neighbors, or for each; 0 outside the matrix. */
+/* What goes with a lane's results of PART_COLUMNS columns of a whole tile, as it is in device
+ * memory: a word for two neighbors, or for each.  It is asked for OTHERS_AHEAD parts before it is
+ * needed, as far as registers go. */
+#if OUT_BYTES == 4 || SWAP
+#define OTHER_STEP   1
+#define OTHERS_AHEAD 1
+#else
+#define OTHER_STEP   2
+#define OTHERS_AHEAD 3
+#endif
 typedef struct apq_others {
-  apq_u32 word[PART_COLUMNS / 16][8];
+  apq_u32 word[PART_COLUMNS / 2 / OTHER_STEP];
 } apq_others;
 
+/* Result i of a lane is this many tokens and channels from its first. */
+#define OTHER_X(i) ((i) / 2 % 2 * 8)
+#define OTHER_Y(i) ((i) / 4 * 8 + (i) % 2)
 APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
                                   int x, int y, int is_whole, apq_others *others) {
-  APQ_UNROLL
-  for (int i = 0; i < PART_COLUMNS / 2; i++) others->word[i / 8][i % 8] = 0;
-  if (!args->combine) return;
+  if (!args->combine || !is_whole) return;
   int first_m, first_n;
   (void)apq_result_at(args, lane, m0, n0, x, y, 0, &first_m, &first_n);
   const apq_u8 *first =
       (const apq_u8 *)args->other + (first_m * args->ld_other + first_n) * OUT_BYTES;
-  /* Result i is this many tokens and channels on. */
-#define OTHER_X(i) ((i) / 2 % 2 * 8)
-#define OTHER_Y(i) ((i) / 4 * 8 + (i) % 2)
-#define OTHER_AT(i)                                                                                \
-  (first +                                                                                         \
-   (TILE_AT_M(OTHER_X(i), OTHER_Y(i)) * args->ld_other + TILE_AT_N(OTHER_X(i), OTHER_Y(i))) *      \
-       OUT_BYTES)
-  if (is_whole) {
-    APQ_UNROLL
-    for (int i = 0; i < PART_COLUMNS / 2; i++) {
-#if OUT_BYTES == 4
-      others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
-#elif SWAP
-      others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
-#else
-      if (i % 2 == 0) others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
-#endif
-    }
-    return;
-  }
   APQ_UNROLL
-  for (int i = 0; i < PART_COLUMNS / 2; i++) {
-    int m = first_m + TILE_AT_M(OTHER_X(i), OTHER_Y(i));
-    int n = first_n + TILE_AT_N(OTHER_X(i), OTHER_Y(i));
-    if (m >= args->m || n >= args->n) continue;
-#if OUT_BYTES == 4
-    others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
+  for (int i = 0; i < PART_COLUMNS / 2; i += OTHER_STEP) {
+    const apq_u8 *at = first + (TILE_AT_M(OTHER_X(i), OTHER_Y(i)) * args->ld_other +
+                                TILE_AT_N(OTHER_X(i), OTHER_Y(i))) *
+                                   OUT_BYTES;
+#if OUT_BYTES == 4 || !SWAP
+    others->word[i / OTHER_STEP] = apq_load_word(at);
 #else
-    others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
+    others->word[i / OTHER_STEP] = apq_load_half(at);
 #endif
   }
 }
 
-APQ_FUNCTION float apq_get_other(const apq_others *others, int group, int e, int is_whole) {
+APQ_FUNCTION float apq_get_other(const apq_others *others, int i) {
 #if OUT_BYTES == 4
-  (void)is_whole;
-  return apq_bits_float(others->word[group][e]);
+  return apq_bits_float(others->word[i]);
 #else
-  if (!SWAP && is_whole)
-    return apq_half_float((apq_u16)(others->word[group][e & ~1] >> e % 2 * 16));
-  return apq_half_float((apq_u16)others->word[group][e]);
+  return apq_half_float((apq_u16)(others->word[i / OTHER_STEP] >> i % OTHER_STEP * 16));
 #endif
+}
+
+/* Of a tile that is not whole: element e of 16 columns from y on, 0 outside the matrix. */
+APQ_FUNCTION float apq_ragged_other(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                    int x, int y, int e) {
+  int m, n;
+  return apq_result_at(args, lane, m0, n0, x, y, e, &m, &n) ? apq_other(args, m, n) : 0.0f;
 }
 
 /* Finishes the results of PART_COLUMNS columns from y on and puts them into the first buffer. */
 APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int warpgroup,
-                                int y, int is_whole, const apq_others *others) {
+                                int m0, int n0, int x, int y, int is_whole,
+                                const apq_others *others) {
   APQ_UNROLL
   for (int group = 0; group < PART_COLUMNS / 16; group++) {
     apq_u32x4 low = apq_lds128(FLOATS_AT(warpgroup, group)),
@@ -378,11 +372,18 @@ APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane,
     for (int e = 0; e < 8; e++) v[e] = apq_bits_float(result[e]);
     if (args->gate.kind) apq_activate_eight(&args->gate, v);
     if (args->combine) {
-      APQ_UNROLL
-      for (int e = 0; e < 8; e++) {
-        float other = apq_get_other(others, group, e, is_whole);
-        v[e] = args->combine == 1 ? apq_add(v[e], other) : apq_mul(v[e], other);
+      float other[8];
+      if (is_whole) {
+        APQ_UNROLL
+        for (int e = 0; e < 8; e++) other[e] = apq_get_other(others, 8 * group + e);
+      } else {
+        APQ_UNROLL
+        for (int e = 0; e < 8; e++)
+          other[e] = apq_ragged_other(args, lane, m0, n0, x, y + 16 * group, e);
       }
+      APQ_UNROLL
+      for (int e = 0; e < 8; e++)
+        v[e] = args->combine == 1 ? apq_add(v[e], other[e]) : apq_mul(v[e], other[e]);
     }
     APQ_UNROLL
     for (int e = 0; e < 8; e++) result[e] = apq_float_bits(v[e]);
@@ -421,13 +422,20 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
 #if POST && STORE != STORE_DIRECT
-    apq_others next, others;
-    apq_load_others(args, lane, m0, n0, x, y_first, is_fast, &next);
+    apq_others others, next[OTHERS_AHEAD];
+    APQ_UNROLL
+    for (int i = 0; i < OTHERS_AHEAD; i++) {
+      if (y_first + i * PART_COLUMNS < y_end)
+        apq_load_others(args, lane, m0, n0, x, y_first + i * PART_COLUMNS, is_fast, &next[i]);
+    }
     APQ_NO_UNROLL
     for (int part = y_first; part < y_end; part += PART_COLUMNS) {
-      others = next;
-      if (part + PART_COLUMNS < y_end)
-        apq_load_others(args, lane, m0, n0, x, part + PART_COLUMNS, is_fast, &next);
+      int coming = part + OTHERS_AHEAD * PART_COLUMNS;
+      others = next[0];
+      APQ_UNROLL
+      for (int i = 1; i < OTHERS_AHEAD; i++) next[i - 1] = next[i];
+      if (coming < y_end)
+        apq_load_others(args, lane, m0, n0, x, coming, is_fast, &next[OTHERS_AHEAD - 1]);
       /* Sums have to be named by constants. */
       APQ_UNROLL
       for (int y = y_first; y < y_end; y += 16) {
@@ -437,7 +445,7 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
         apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
       }
       if (part % Y_CHUNK == 0) apq_free_buffers(args);
-      apq_post_part(args, lane, warpgroup, part, is_fast, &others);
+      apq_post_part(args, lane, warpgroup, m0, n0, x, part, is_fast, &others);
       if ((part + PART_COLUMNS) % Y_CHUNK) continue;
       int first = lane->y_first + part - part % Y_CHUNK;
       apq_pass_buffer(tma, 0, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
