@@ -75,13 +75,15 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
 /* Few rows leave an SM with one or two: all of its threads share them, a chunk each if that
  * suffices.  Of many rows several are in flight, each of fewer threads that keep more of it. */
 static void pack_threads(const apq__problem *problem, int *warps, int *hold) {
-  enum { FEW_ROWS = 256, UNIT = 4, LANES = 32, WARPS_MAX = 32 };
+  enum { FEW_ROWS = 256, LEAST = 4, LANES = 32, WARPS_MAX = 32 };
   const int is_few = problem->m <= FEW_ROWS;
+  const int unit = is_few ? LEAST : 1;
   const int chunks = apq__ceil_div(problem->k, 128) * 16;
   const int most = is_few ? WARPS_MAX : WARPS_MAX / 2;
   *hold = is_few ? 1 : 4;
   while (*hold < 4 && chunks > LANES * WARPS_MAX * *hold) *hold *= 2;
-  *warps = apq__ceil_div(chunks, LANES * *hold * UNIT) * UNIT;
+  *warps = apq__ceil_div(chunks, LANES * *hold * unit) * unit;
+  if (*warps < LEAST) *warps = LEAST;
   if (*warps > most) *warps = most;
 }
 

@@ -18,7 +18,7 @@ typedef struct apq__recipe_key {
   int count;    /* of products */
   struct {
     int p, n, group;
-    int has_post; /* an activation or a second operand follows the bias */
+    apq__post post;
   } product[APQ_PRODUCTS_MAX];
 } apq__recipe_key;
 

@@ -180,7 +180,9 @@ static apq__recipe_key key_of(const apq_plan_desc *desc) {
     key.product[i].p = product.weights->bits;
     key.product[i].n = product.weights->n;
     key.product[i].group = product.weights->group;
-    key.product[i].has_post = product.activation || product.combine;
+    key.product[i].post = product.activation ? APQ__POST_ACTIVATION
+                          : product.combine  ? APQ__POST_COMBINE
+                                             : APQ__POST_NONE;
   }
   return key;
 }

@@ -26,8 +26,7 @@
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
  * @knob store     = staged : direct staged tensor : results from the registers, or through shared
  * memory by the threads or by tensor copies
- * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
- * second operand
+ * @knob post      = 0 : 0 1 2 : what may follow the bias: 1 a second operand, 2 an activation too
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *

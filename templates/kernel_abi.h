@@ -4,7 +4,7 @@
 #ifndef APQ_KERNEL_ABI_H
 #define APQ_KERNEL_ABI_H
 
-/* An activation, gate(y) = y / (1 + exp(-t)),
+/* An activation, gate(y) = y / (1 + 2^-t),
  *   t = y * (term[0] + term[1] z + ... + term[9] z^9),  z = min(y^2, limit). */
 typedef struct apq_gate_args {
   float term[10], limit;

@@ -8,7 +8,7 @@
  * @knob src       = f16 : f16 bf16 f32 codes8 : type of the rows
  * @knob form      = planes : planes bytes : bit planes, or one byte a code in the order of u8
  * kernels
- * @knob warps     = 8 : 4 8 12 16 20 24 28 32 : warps of a block
+ * @knob warps     = 8 : 4 5 6 7 8 9 10 11 12 13 14 15 16 20 24 28 32 : warps of a block
  * @knob hold      = 4 : 1 2 4 : chunks of a row that a thread keeps in registers
  * @knob gate      = 0 : 0 1 : the row is the product of an activated row and the one beside it
  *

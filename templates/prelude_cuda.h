@@ -530,7 +530,7 @@ APQ_WORD float apq_add(float a, float b) { return __fadd_rn(a, b); }
 APQ_WORD float apq_div(float a, float b) { return __fdiv_rn(a, b); }
 /* a * b + c, rounded once. */
 APQ_WORD float apq_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-/* 1 / b, rounded, for 1 <= b <= 2, without branches: the hardware's estimate and one step. */
+/* 1 / b, rounded, for 1 <= b <= 2^126, without branches: the hardware's estimate and one step. */
 APQ_WORD float apq_reciprocal(float b) {
   float r;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(b));

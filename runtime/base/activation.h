@@ -1,4 +1,4 @@
-/* Activations: y / (1 + exp(-t)) with an odd polynomial t of y for each of them, so that kernels
+/* Activations: y / (1 + 2^-t) with an odd polynomial t of y for each of them, so that kernels
  * compute all by one text (templates/gemm_epilogue.cu). */
 #ifndef APQ_ACTIVATION_H
 #define APQ_ACTIVATION_H

@@ -147,7 +147,7 @@ typedef enum apq_dtype {
  *   GELU       y * P(Y <= y), Y normally distributed: y (1 + erf(y / sqrt 2)) / 2
  *   GELU_TANH  its usual approximation y (1 + tanh(sqrt(2/pi) (y + 0.044715 y^3))) / 2
  *
- * Each is computed as y / (1 + exp(-t(y))), t a polynomial in y, by the same float operations on
+ * Each is computed as y / (1 + 2^-t(y)), t a polynomial in y, by the same float operations on
  * every device, and differs from the exact value y' by at most 2^-18 |y'| + 5e-9. */
 typedef enum apq_activation {
   APQ_ACTIVATION_NONE,

@@ -207,10 +207,22 @@ static void bench(int m, int k, int bits, int bytes, apq_format format, int gate
   device->ops->unload(device, module);
 }
 
+static void bench_shape(int m, int k) {
+  bench(m, k, 2, 0, APQ_FORMAT_INT, 0);
+  bench(m, k, 8, 0, APQ_FORMAT_INT, 0);
+  bench(m, k, 8, 1, APQ_FORMAT_INT, 0);
+  bench(m, k, 4, 0, APQ_FORMAT_UINT, 0);
+  bench(m, k, 2, 0, APQ_FORMAT_INT, 1);
+  bench(m, k, 8, 1, APQ_FORMAT_INT, 1);
+}
+
+/* bench_pack [DEVICE [ROWS K]] */
 int main(int argc, char **argv) {
   check(apq__device_open(argc > 1 ? argv[1] : NULL, &device, &error));
   printf("%s\n", device->target.name);
-  if (device->target.emulated) {
+  if (argc > 3) {
+    bench_shape(atoi(argv[2]), atoi(argv[3]));
+  } else if (device->target.emulated) {
     bench(3, 256, 2, 0, APQ_FORMAT_INT, 0);
     bench(3, 256, 2, 0, APQ_FORMAT_INT, 1);
   } else {
@@ -218,14 +230,8 @@ int main(int argc, char **argv) {
     static const int shapes[][2] = {{4096, 4096}, {8192, 8192},  {4096, 11008},
                                     {2048, 4096}, {2048, 11008}, {128, 4096},
                                     {16, 4096},   {1, 4096},     {1, 11008}};
-    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-      bench(shapes[s][0], shapes[s][1], 2, 0, APQ_FORMAT_INT, 0);
-      bench(shapes[s][0], shapes[s][1], 8, 0, APQ_FORMAT_INT, 0);
-      bench(shapes[s][0], shapes[s][1], 8, 1, APQ_FORMAT_INT, 0);
-      bench(shapes[s][0], shapes[s][1], 4, 0, APQ_FORMAT_UINT, 0);
-      bench(shapes[s][0], shapes[s][1], 2, 0, APQ_FORMAT_INT, 1);
-      bench(shapes[s][0], shapes[s][1], 8, 1, APQ_FORMAT_INT, 1);
-    }
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+      bench_shape(shapes[s][0], shapes[s][1]);
   }
   apq__device_close(device);
   return 0;

@@ -1,6 +1,7 @@
 /* Words of the CUDA prelude whose results rest on what the hardware's estimates are like. */
 #include "gpu_support.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -12,16 +13,17 @@
 enum { COUNT = (1 << 23) + 1, THREADS = 128 };
 
 static const char kernel_text[] =
-    "typedef struct words_args { float *out; int count; } words_args;\n"
+    "typedef struct words_args { float *out; int count, exponent; } words_args;\n"
     "APQ_KERNEL(reciprocals, words_args, 128, 1) {\n"
     "  int i = apq_block_x() * 128 + apq_thread();\n"
     "  if (i < args.count)\n"
-    "    args.out[i] = apq_reciprocal(apq_bits_float(0x3f800000u + (apq_u32)i));\n"
+    "    args.out[i] = apq_reciprocal(apq_bits_float(0x3f800000u + (apq_u32)i +\n"
+    "                                                ((apq_u32)args.exponent << 23)));\n"
     "}\n";
 
 typedef struct words_args {
   float *out;
-  int count;
+  int count, exponent;
 } words_args;
 
 extern const apq__embedded apq__embedded_templates[];
@@ -34,7 +36,7 @@ static const char *text_of(const char *name) {
   return file->text;
 }
 
-/* All divisors from 1 to 2. */
+/* All divisors from 1 to 2, and from 2^125 to 2^126. */
 static void reciprocals_are_rounded(void **state) {
   (void)state;
   const apq__device_ops *ops = device->ops;
@@ -53,14 +55,16 @@ static void reciprocals_are_rounded(void **state) {
   assert_ok(ops->load(device, object.image, object.size, &module, &error), &error);
   assert_ok(ops->kernel(device, module, "reciprocals", 0, &kernel, &info, &error), &error);
   assert_ok(ops->alloc(device, bytes, &out, &error), &error);
-  const words_args args = {out, COUNT};
   const apq__shape shape = {.grid = {(COUNT + THREADS - 1) / THREADS, 1, 1}, .threads = THREADS};
-  assert_ok(apq__kernel_launch(device, kernel, &shape, &args, sizeof args, NULL, &error), &error);
   float *got = apq__alloc(bytes);
-  assert_ok(ops->to_host(device, got, out, bytes, &error), &error);
-  for (int i = 0; i < COUNT; i++) {
-    const float divisor = 1.0f + (float)i * 0x1p-23f;
-    if (got[i] != 1.0f / divisor) fail_msg("1 / %a is %a", (double)divisor, (double)got[i]);
+  for (int exponent = 0; exponent <= 125; exponent += 125) {
+    const words_args args = {out, COUNT, exponent};
+    assert_ok(apq__kernel_launch(device, kernel, &shape, &args, sizeof args, NULL, &error), &error);
+    assert_ok(ops->to_host(device, got, out, bytes, &error), &error);
+    for (int i = 0; i < COUNT; i++) {
+      const float divisor = ldexpf(1.0f + (float)i * 0x1p-23f, exponent);
+      if (got[i] != 1.0f / divisor) fail_msg("1 / %a is %a", (double)divisor, (double)got[i]);
+    }
   }
   apq__free(got);
   ops->release(device, out);
