@@ -442,7 +442,7 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
 #define RESIDENT (1152 / THREADS)
 #elif GATE
 #define RESIDENT (1024 / THREADS)
-#elif WARPS >= 12 && (FORM == FORM_BYTES || BITS <= 4)
+#elif WARPS >= 11 && (FORM == FORM_BYTES || BITS <= 4)
 /* Long rows: a block more, for which 40 registers are enough. */
 #define RESIDENT (1536 / THREADS)
 #else

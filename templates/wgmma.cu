@@ -349,12 +349,11 @@ APQ_FUNCTION void apq_combine(const apq_gemm_args *args, const apq_lane *lane, i
     result[e] =
         apq_float_bits(args->combine == 1 ? apq_add(v[e], other[e]) : apq_mul(v[e], other[e]));
 }
-#endif
 
-#if POST == 2 && STORE != STORE_DIRECT
-/* Results that are activated.  A lane puts those of PART_COLUMNS columns, as floats, into words of
- * its own in the second buffer, so that one loop, and not code unrolled over all of them, holds the
- * exponential; they leave through the first buffer. */
+/* Results that something follows.  A lane puts those of PART_COLUMNS columns, as floats, into words
+ * of its own in the second buffer, so that one loop, and not code unrolled over all of them (10 of
+ * 54 us slower with a second operand alone), does what follows; they leave through the first
+ * buffer. */
 #define PART_COLUMNS (Y_CHUNK * OUT_BYTES / 4 < 16 ? 16 : Y_CHUNK * OUT_BYTES / 4)
 #define PART_GROUPS  (PART_COLUMNS / 16)
 #define FLOATS_AT(warpgroup, group)                                                                \
@@ -376,12 +375,14 @@ APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane,
     apq_u32x4 low = apq_lds128(FLOATS_AT(warpgroup, group)),
               high = apq_lds128(FLOATS_AT(warpgroup, group) + 2048);
     apq_u32 result[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#if POST == 2
     float v[8];
     APQ_UNROLL
     for (int e = 0; e < 8; e++) v[e] = apq_bits_float(result[e]);
     if (args->gate.kind) apq_activate_eight(&args->gate, v);
     APQ_UNROLL
     for (int e = 0; e < 8; e++) result[e] = apq_float_bits(v[e]);
+#endif
     apq_combine(args, lane, m0, n0, x, y + 16 * group, is_whole, &others[group], result);
     apq_stage_sixteen(lane, BUFFER_AT(warpgroup, 0), y % Y_CHUNK / 16 + group, result);
   }
@@ -423,8 +424,6 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     for (int i = 0; i < OTHERS_AHEAD; i++)
       if (y_first + 16 * i < y_end)
         apq_load_others(args, lane, m0, n0, x, y_first + 16 * i, is_fast, &ahead[i]);
-#endif
-#if POST == 2 && STORE != STORE_DIRECT
     APQ_NO_UNROLL
     for (int part = y_first; part < y_end; part += PART_COLUMNS) {
       apq_others others[PART_GROUPS];
@@ -457,12 +456,6 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     for (int y = y_first; y < y_end; y += 16) {
       apq_u32 result[8];
       apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
-#if POST && STORE != STORE_DIRECT
-      apq_others *other = &ahead[(y - y_first) / 16 % OTHERS_AHEAD];
-      apq_combine(args, lane, m0, n0, x, y, is_fast, other, result);
-      if (y + 16 * OTHERS_AHEAD < y_end)
-        apq_load_others(args, lane, m0, n0, x, y + 16 * OTHERS_AHEAD, is_fast, other);
-#endif
 #if STORE == STORE_DIRECT
 #if POST
       apq_post_results(args, lane, m0, n0, x, y, result);
@@ -483,7 +476,7 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     }
 #endif
   }
-#if STORE != STORE_DIRECT && POST != 2
+#if STORE != STORE_DIRECT && !POST
   /* An odd number of chunks would meet the buffer of the last one first. */
   if (X_BLOCKS * CHUNKS % 2 && y_end == Y_SHARE) apq_free_buffers(args);
 #endif
