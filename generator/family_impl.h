@@ -85,7 +85,7 @@ double apq__gemm_cost(const apq__config *config, const apq__problem *problem,
 typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k, group;
-  int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead;
+  int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead, has_other_copies;
   int is_unpacked; /* weights lie in shared memory as codes */
   enum { APQ__STORE_DIRECT, APQ__STORE_STAGED, APQ__STORE_TENSOR } store;
   int overlap; /* stages, 0: none */

@@ -56,7 +56,8 @@ typedef struct __attribute__((aligned(64))) apq_tensor_map {
  */
 typedef struct apq_tma_args {
   apq_tensor_map w, a;
-  apq_tensor_map y; /* with store=tensor, where rows of y begin and end at 16-byte addresses */
+  /* With store=tensor, where rows of y, and of gemm.other, begin and end at 16-byte addresses. */
+  apq_tensor_map y, other;
   apq_gemm_args gemm;
 } apq_tma_args;
 

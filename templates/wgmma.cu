@@ -5,7 +5,8 @@
 typedef struct apq_lane {
   int x_first, y_first; /* first row and column of the warpgroup in the tile */
   int x_row, y_column;
-  int edges; /* where this tile's are */
+  int edges;       /* where this tile's are */
+  int other_phase; /* of the second operand's two buffers, a bit each */
 } apq_lane;
 
 #if SWAP
@@ -292,6 +293,70 @@ APQ_FUNCTION void apq_stage_sixteen(const apq_lane *lane, int buffer, int i,
 #endif
 
 #if POST && STORE != STORE_DIRECT
+/* What follows scales, bias and activation. */
+APQ_FUNCTION void apq_apply_other(const apq_gemm_args *args, const float other[8],
+                                  apq_u32 result[8]) {
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) {
+    float v = apq_bits_float(result[e]);
+    result[e] = apq_float_bits(args->combine == 1 ? apq_add(v, other[e]) : apq_mul(v, other[e]));
+  }
+}
+
+/* The second operand of 16 columns from y on in a tile that is not whole; 0 outside the matrix. */
+APQ_FUNCTION void apq_ragged_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                    int x, int y, float other[8]) {
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) {
+    int m, n;
+    other[e] = apq_result_at(args, lane, m0, n0, x, y, e, &m, &n) ? apq_other(args, m, n) : 0.0f;
+  }
+}
+
+#if OTHER_COPIES
+/* Asks for what goes with a chunk of a warpgroup's share, by its warps' first lanes, each for its
+ * own 16 rows; the buffer is free. */
+APQ_FUNCTION void apq_ask_other(const apq_tma_args *args, const apq_lane *lane, int m0, int n0,
+                                int chunk) {
+  int warp = apq_thread() / 32 - 4, row = warp % 4 * COPY_ROWS, buffer = chunk % 2;
+  int m = m0 + lane->x_first + chunk / CHUNKS * 64 + row;
+  int n = n0 + lane->y_first + chunk % CHUNKS * Y_CHUNK;
+  apq_mbarrier_expect(OTHER_FULL(warp, buffer), COPY_ROWS * ROW_BYTES);
+  apq_tma_load(BUFFER_AT(warp / 4, buffer) + row * ROW_BYTES, &args->other,
+               OTHER_FULL(warp, buffer), n * OUT_BYTES, m, 0);
+}
+
+/* For the first two chunks of a tile, once the last results of the tile before have left. */
+APQ_FUNCTION void apq_ask_others(const apq_tma_args *args, const apq_lane *lane, int m0, int n0,
+                                 int is_whole) {
+  if (!is_whole || !args->gemm.combine || apq_thread() % 32) return;
+  apq_bulk_wait_read(0);
+  apq_ask_other(args, lane, m0, n0, 0);
+  if (X_BLOCKS * CHUNKS > 1) apq_ask_other(args, lane, m0, n0, 1);
+}
+
+/* For the chunk after `chunk`, which is about to leave; the one before it has, or does soon. */
+APQ_FUNCTION void apq_ask_next_other(const apq_tma_args *args, const apq_lane *lane, int m0, int n0,
+                                     int chunk) {
+  if (chunk < 1 || chunk + 1 >= X_BLOCKS * CHUNKS || apq_thread() % 32) return;
+  apq_bulk_wait_read(0);
+  apq_ask_other(args, lane, m0, n0, chunk + 1);
+}
+
+/* What goes with columns 16i .. 16i + 15 of a chunk, from the places that apq_stage_pairs fills. */
+APQ_FUNCTION void apq_get_others(apq_lane *lane, int chunk, int i, float other[8]) {
+  int l = apq_thread() % 32, warp = apq_thread() / 32 - 4, buffer = chunk % 2;
+  int row = warp % 4 * 16 + l / 8 % 2 * 8 + l % 8, piece = l / 16;
+  apq_u32 pair[4];
+  if (i == 0) {
+    apq_mbarrier_wait(OTHER_FULL(warp, buffer), lane->other_phase >> buffer & 1);
+    lane->other_phase ^= 1 << buffer;
+  }
+  apq_ldmatrix4(pair, (BUFFER_AT(warp / 4, buffer) + apq_piece_at(row, piece)) ^ (32 * i));
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) other[e] = apq_half_float((apq_u16)(pair[e / 2] >> e % 2 * 16));
+}
+#else
 /* The second operand of a lane's results of 16 columns of a whole tile, as it is in device memory:
  * a word for two neighbors, or for each.  It is asked for OTHERS_AHEAD times 16 columns before it
  * is needed, as far as registers go. */
@@ -326,28 +391,24 @@ APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lan
   }
 }
 
-/* What follows scales, bias and activation; `others` is of this place, of a whole tile. */
 APQ_FUNCTION void apq_combine(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
                               int x, int y, int is_whole, const apq_others *others,
                               apq_u32 result[8]) {
-  float v[8], other[8];
+  float other[8];
   if (!args->combine) return;
-  APQ_UNROLL
-  for (int e = 0; e < 8; e++) {
-    int m, n;
-    v[e] = apq_bits_float(result[e]);
+  if (is_whole) {
+    APQ_UNROLL
+    for (int e = 0; e < 8; e++) {
 #if OUT_BYTES == 4
-    other[e] = apq_bits_float(others->word[e]);
+      other[e] = apq_bits_float(others->word[e]);
 #else
-    other[e] = apq_half_float((apq_u16)(others->word[e / OTHER_STEP] >> e % OTHER_STEP * 16));
+      other[e] = apq_half_float((apq_u16)(others->word[e / OTHER_STEP] >> e % OTHER_STEP * 16));
 #endif
-    if (!is_whole)
-      other[e] = apq_result_at(args, lane, m0, n0, x, y, e, &m, &n) ? apq_other(args, m, n) : 0.0f;
+    }
+  } else {
+    apq_ragged_others(args, lane, m0, n0, x, y, other);
   }
-  APQ_UNROLL
-  for (int e = 0; e < 8; e++)
-    result[e] =
-        apq_float_bits(args->combine == 1 ? apq_add(v[e], other[e]) : apq_mul(v[e], other[e]));
+  apq_apply_other(args, other, result);
 }
 
 /* Results that something follows.  A lane puts those of PART_COLUMNS columns, as floats, into words
@@ -388,6 +449,7 @@ APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane,
   }
 }
 #endif
+#endif
 
 /* A lane's results, before their last rounding, of 16 columns from y on of a 64-row block. */
 APQ_FUNCTION void apq_get_results(const apq_gemm_args *args, const apq_lane *lane, int block, int y,
@@ -408,17 +470,21 @@ APQ_FUNCTION void apq_get_results(const apq_gemm_args *args, const apq_lane *lan
 /* Finishes and stores columns y_first .. y_end - 1, whole chunks, of a warpgroup's share of the
  * tile at (m0, n0).  `is_fast` is a constant (apq_is_fast), but for the results that something
  * follows. */
-APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, const apq_lane *lane,
+APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, apq_lane *lane,
                                      int warpgroup, int y_first, int y_end, int is_fast,
                                      apq_sums_of_share) {
   const apq_gemm_args *args = &tma->gemm;
+#if OTHER_COPIES
+  int has_others = is_fast && args->combine;
+  if (!has_others) apq_free_buffers(args);
+#endif
   int is_plain = !POST && is_fast ? is_fast == 2 : apq_is_plain(args);
   APQ_UNROLL
   for (int block = 0; block < X_BLOCKS; block++) {
     int x = lane->x_first + 64 * block;
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
-#if POST && STORE != STORE_DIRECT
+#if POST && STORE != STORE_DIRECT && !OTHER_COPIES
     apq_others ahead[OTHERS_AHEAD];
     APQ_UNROLL
     for (int i = 0; i < OTHERS_AHEAD; i++)
@@ -468,6 +534,15 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
       }
 #else
       int chunk = block * CHUNKS + y / Y_CHUNK, i = y % Y_CHUNK / 16;
+#if OTHER_COPIES
+      float other[8];
+      if (has_others)
+        apq_get_others(lane, chunk, i, other);
+      else if (args->combine)
+        apq_ragged_others(args, lane, m0, n0, x, y, other);
+      if (args->combine) apq_apply_other(args, other, result);
+      if (has_others && i == Y_CHUNK / 16 - 1) apq_ask_next_other(tma, lane, m0, n0, chunk);
+#endif
       apq_stage_sixteen(lane, BUFFER_AT(warpgroup, chunk), i, result);
       if (i < Y_CHUNK / 16 - 1) continue;
       int first = lane->y_first + y - y % Y_CHUNK;
@@ -488,7 +563,10 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
 APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
   int is_whole =
       apq_is_aligned(args) && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n;
-#if POST
+#if OTHER_COPIES
+  return is_whole && apq_can_copy(args) && args->ld_other * OUT_BYTES % 16 == 0 &&
+         (unsigned long long)args->other % 16 == 0;
+#elif POST
   return is_whole && args->ld_other % 2 == 0 && (unsigned long long)args->other % 4 == 0;
 #else
   return is_whole ? 1 + apq_is_plain(args) : 0;
@@ -544,6 +622,9 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
   lane.y_first = Y_FIRST(sharer);
   lane.x_row = t / 32 * 16 + t % 32 / 4;
   lane.y_column = t % 4 * 2;
+#if OTHER_COPIES
+  lane.other_phase = 0;
+#endif
   int lead = STAGGER, turn = 0;
 #if OVERLAP
   int is_stored = 1; /* the tile before, as a whole */
@@ -570,6 +651,9 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
     if (!is_stored) apq_store_second_half(args, &tile, &lane, warpgroup, acc);
     is_stored = 0;
 #endif
+#if OTHER_COPIES && SPLIT_K == 1
+    apq_ask_others(args, &lane, work.m0, work.n0, apq_is_fast(&args->gemm, &work));
+#endif
 #if GROUP
     apq_consume_groups(&args->gemm, &work, sharer, lead, &ring, acc);
 #else
@@ -590,6 +674,9 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
 #if SPLIT_K > 1
     apq_u32 sum[X_BLOCKS][Y_SHARE / 2];
     int is_last = apq_share_sums(&args->gemm, &work, sharer, warpgroup, acc, sum);
+#if OTHER_COPIES
+    if (is_last) apq_ask_others(args, &lane, work.m0, work.n0, tile.is_fast);
+#endif
     if (is_last) apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, sum);
 #else
     apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, acc);
@@ -633,6 +720,8 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
     apq_tma_prefetch(&args.a);
 #if STORE == STORE_TENSOR
     if (apq_can_copy(&args.gemm)) apq_tma_prefetch(&args.y);
+    if (OTHER_COPIES && apq_can_copy(&args.gemm) && args.gemm.combine)
+      apq_tma_prefetch(&args.other);
 #endif
     apq_init_ring();
     APQ_UNROLL
@@ -640,6 +729,8 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
       apq_mbarrier_init(EDGES_FULL(set), EDGE_THREADS);
       apq_mbarrier_init(EDGES_FREE(set), 4 * SHARERS);
     }
+    APQ_UNROLL
+    for (int i = 0; i < OTHER_BARRIERS; i++) apq_mbarrier_init(OTHER_FULL(i / 2, i % 2), 1);
     apq_mbarrier_publish();
   }
 #if CLUSTER > 1

@@ -33,7 +33,7 @@ static void small_shapes(const apq__config *config, const apq__shape *launch, ap
       {tm + 1, tn - 1, 129},                   /* a second tile of one row, odd row length */
       {tm, tn, tk},                            /* nothing ragged */
       {tm - 1, tn + 1, tk * (stages + 1) + 1}, /* the ring wraps, the last stage holds one k */
-      {2 * tm + 3, 2 * tn + 5, tk + 100},
+      {2 * tm + 3, 2 * tn + 8, tk + 100}, /* whole tiles, whose rows may be aligned, and others */
   };
   /* A kernel that splits K wants at least one stage for each split. */
   int least = tk * (splits - 1);
@@ -70,7 +70,7 @@ static const data_case data_cases[] = {
      APQ_COMBINE_MULTIPLY},
     {APQ__DATA_SPARSE, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, 0, 0, 0, 1, 0, 7,
      APQ_ACTIVATION_NONE, APQ_COMBINE_ADD},
-    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 3, 0, 0},
+    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 8, 0, APQ_COMBINE_ADD},
     {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_BIPOLAR, 1, 0, 1, 0, 1, 0, APQ_ACTIVATION_GELU,
      APQ_COMBINE_NONE},
     {APQ__DATA_ONES, APQ_FORMAT_INT, APQ_FORMAT_UINT, 0, 1, 0, 0, 0, 16, APQ_ACTIVATION_GELU_TANH,
