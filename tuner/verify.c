@@ -78,9 +78,11 @@ static const data_case data_cases[] = {
 };
 enum { CASES = sizeof data_cases / sizeof data_cases[0] };
 
+/* Kernels whose blocks take one tile after another would have one each here: with `is_lone` one
+ * block, or cluster, takes all. */
 static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem *shape,
-                              const data_case *form, uint64_t seed, apq__verify_report *report,
-                              apq_error *error) {
+                              const data_case *form, int is_lone, uint64_t seed,
+                              apq__verify_report *report, apq_error *error) {
   int is_float = shape->out != APQ_DTYPE_I32;
   apq__post post = is_float ? apq__config_post(&kernel->config) : APQ__POST_NONE;
   apq__data_spec spec = {*shape,
@@ -105,6 +107,8 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                                    kernel->wants_bytes ? APQ__FORM_BYTES : APQ__FORM_PLANES,
                                    (int64_t)shape->n + form->gap, &data, error);
   if (status == APQ_OK) status = apq__prepared_make(kernel, &data, &prepared, error);
+  if (status == APQ_OK && is_lone && prepared.shape.is_tma)
+    prepared.shape.grid[0] = prepared.shape.cluster > 1 ? prepared.shape.cluster : 1;
   if (status == APQ_OK) status = apq__device_data_poison(&data, error);
   if (status == APQ_OK) status = apq__prepared_launch(&prepared, NULL, NULL, NULL, NULL, error);
   if (status == APQ_OK) status = kernel->device->ops->synchronize(kernel->device, NULL, error);
@@ -152,8 +156,8 @@ static apq_status verify_product(const apq__test_kernel *kernel, uint64_t seed,
   int infeasible = 0;
   for (int i = 0; i < SHAPES * forms; i++) {
     int shape = i % SHAPES, form = (shape + i / SHAPES) % CASES;
-    status = verify_case(kernel, &shapes[shape], &data_cases[form], seed + (uint64_t)i * 7919,
-                         report, error);
+    status = verify_case(kernel, &shapes[shape], &data_cases[form], i % 2,
+                         seed + (uint64_t)i * 7919, report, error);
     /* A shape that this config refuses is none it can be wrong on. */
     if (status == APQ_INFEASIBLE)
       infeasible++;
