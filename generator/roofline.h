@@ -10,7 +10,8 @@ static inline double at_most(double a, double b) {
 }
 
 /* 32-bit operations that transposing the words of p planes costs, for eight words of codes, 32
- * codes a lane (templates/unpack.cu, absent planes folded away). */
-extern const double apq__unpack_operations[9];
+ * codes a lane, or for the words that activations in pairs want (templates/unpack.cu, absent planes
+ * folded away). */
+double apq__unpack_operations(int p, int is_pairs);
 
 #endif

@@ -17,6 +17,7 @@
  * @knob divide    = columns : columns rows : they divide a tile by tokens or by output channels
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
+ * @knob form      = bytes : bytes pairs : of the activations
  * @knob ahead     = 0 : 0 1 : 1 loads the activations of a product before the one before it
  * @knob swap      = 1 : 1 : the weights are on the 16-row side
  * @knob overlap   = 0 : 0 : a tile is stored before the next is multiplied
@@ -33,7 +34,9 @@
  *
  * A warp has 16 rows of each 64-row block of weights.  Codes and activations meet as in imma: word
  * s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a token, in mma
- * step s. */
+ * step s.  With activations in pairs (bitplane.h) these words are the low codes of the plane words'
+ * pairs, and the pairs: 18 operations in place of 28 to unpack four planes, where every one costs a
+ * cycle. */
 
 #define SUMS         (Y_SHARE / 2)
 #define ACCUMULATORS X_BLOCKS
@@ -75,6 +78,9 @@ APQ_FUNCTION void apq_load_planes(int slot, int sharer, int block, apq_fragments
 APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
   APQ_UNROLL
   for (int i = 0; i < WT; i++) {
+#if FORM == FORM_PAIRS
+    apq_pair_codes(f->word[i]);
+#else
     APQ_UNROLL
     for (int j = 0; j < HALF_WORDS; j += 4) {
       apq_u32 *word = f->word[i] + j;
@@ -83,6 +89,7 @@ APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
       apq_exchange(&word[0], &word[2], 2, 0x33333333u);
       apq_exchange(&word[1], &word[3], 2, 0x33333333u);
     }
+#endif
   }
 }
 
@@ -91,7 +98,11 @@ APQ_FUNCTION void apq_step_words(const apq_fragments *f, int s, apq_u32 w[X_BLOC
   APQ_UNROLL
   for (int i = 0; i < WT; i++) {
     apq_u32 low = f->word[i][s], high = P > 4 ? f->word[i][HALF_WORDS - 4 + s] : 0;
+#if FORM == FORM_PAIRS
+    apq_take_pair(low, s, &low, &high);
+#else
     apq_exchange(&low, &high, 4, 0x0f0f0f0fu);
+#endif
     w[i / 2][i % 2] = low;
     w[i / 2][2 + i % 2] = high;
   }
@@ -141,6 +152,10 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
     APQ_UNROLL
     for (int block = 0; block < BLOCKS; block++) {
       int is_last = block == BLOCKS - 1 && stage + 1 == work->end;
+#if BLOCKS % STAGES == 0
+      /* Stages of weights begin with slot 0: addresses and barriers are constants. */
+      at->a.slot = block % STAGES;
+#endif
 #if !AHEAD
       apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
 #endif

@@ -27,3 +27,31 @@ APQ_FUNCTION void apq_transpose(apq_u32 word[8]) {
   APQ_UNROLL
   for (int i = 0; i < 4; i++) apq_exchange(&word[i], &word[i + 4], 4, 0x0f0f0f0fu);
 }
+
+/* Codes of up to four bits for activations in pairs (bitplane.h): the product needs words of two
+ * codes a byte, low + 16 high, and of the low codes alone, so that the last round is one AND.  Nor
+ * do the first two rounds have to shift both words of an exchange.  With plane i turned left by i,
+ * bit b of a byte stands at b + i in each: word s takes, of each plane, the bits with b = s modulo
+ * 4, by selections alone, and then has the codes s and s + 4 of all bytes, turned left by s.
+ *
+ * Plane words to words s, in place; planes that do not exist are zeros. */
+APQ_FUNCTION void apq_pair_codes(apq_u32 word[4]) {
+  apq_u32 turned[4];
+  APQ_UNROLL
+  for (int plane = 0; plane < 4; plane++)
+    turned[plane] = plane == 0 ? word[0] : plane < P ? apq_rotate(word[plane], plane) : 0;
+  apq_u32 even = apq_select(turned[0], turned[1], 0x55555555u);
+  apq_u32 even_high = apq_select(turned[2], turned[3], 0x55555555u);
+  apq_u32 odd = apq_select(turned[1], turned[0], 0x55555555u);
+  apq_u32 odd_high = apq_select(turned[3], turned[2], 0x55555555u);
+  word[0] = apq_select(even, even_high, 0x33333333u);
+  word[1] = apq_select(odd, odd_high, 0x66666666u);
+  word[2] = apq_select(even_high, even, 0x33333333u);
+  word[3] = apq_select(odd_high, odd, 0x66666666u);
+}
+
+/* The two words that mma step s takes, of word s. */
+APQ_FUNCTION void apq_take_pair(apq_u32 word, int s, apq_u32 *low, apq_u32 *both) {
+  *both = s ? apq_rotate(word, 32 - s) : word;
+  *low = *both & 0x0f0f0f0fu;
+}
