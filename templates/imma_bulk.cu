@@ -141,14 +141,15 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   for (int i = 0; i < ACCUMULATORS * SUMS; i++) acc[i / SUMS][i % SUMS] = 0;
   apq_fragments f;
   apq_u32 a[1 + AHEAD][AT][4];
-  apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
-  apq_load_planes(at->w.slot, sharer, 0, &f);
 #if AHEAD
   apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
   apq_load_activations(at->a.slot * A_BYTES, sharer, 0, a[0]);
 #endif
   APQ_NO_UNROLL
   for (int stage = work->first; stage < work->end; stage++) {
+    /* Not under the products before: words that stay from turn to turn would be moved about. */
+    apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
+    apq_load_planes(at->w.slot, sharer, 0, &f);
     APQ_UNROLL
     for (int block = 0; block < BLOCKS; block++) {
       int is_last = block == BLOCKS - 1 && stage + 1 == work->end;
@@ -174,10 +175,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
           }
         }
         apq_step_words(&f, s, w);
-        if (s == 3 && !is_last) {
-          if (block == BLOCKS - 1) apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
-          apq_load_planes(at->w.slot, sharer, (block + 1) % BLOCKS, &f);
-        }
+        if (s == 3 && block < BLOCKS - 1) apq_load_planes(at->w.slot, sharer, block + 1, &f);
 #if AHEAD
         if (s < 3) {
           apq_load_activations(at->a.slot * A_BYTES, sharer, s + 1, a[(s + 1) % 2]);
