@@ -12,8 +12,10 @@ static double ceil_to(double value, double unit) {
   return whole * unit < value ? whole + 1 : whole;
 }
 
-double apq__unpack_operations(int p, int is_pairs) {
-  static const double codes[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
+const double apq__unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
+
+double apq__select_operations(int p, int is_pairs) {
+  static const double codes[9] = {0, 21, 22, 25, 26, 33, 34, 37, 38};
   static const double pairs[5] = {0, 13, 14, 17, 18};
   return is_pairs ? pairs[p] : codes[p];
 }
@@ -41,7 +43,7 @@ static stage_cycles stage_cost(const apq__gemm_knobs *g, const apq__target *targ
     reads = activation + weight;
     mma = products / 4096;
     double words = (double)g->tile_n * g->tile_k / 1024 * g->warps_m; /* eight-word groups */
-    cost.integer = words * apq__unpack_operations(g->p, g->is_pairs) / 64 + mma * 32 / 128;
+    cost.integer = words * apq__select_operations(g->p, g->is_pairs) / 64 + mma * 32 / 128;
   } else {
     double x = (double)g->x_rows * g->tile_k / 8 * g->y_warps;
     double y = (double)g->y_rows * g->tile_k / 8 * g->x_warps;

@@ -31,7 +31,7 @@ static tile_cycles tile_cost(const apq__decode_knobs *d, const apq__problem *pro
       .fill = columns * column_bytes * (d->is_shared ? 1 : d->warps_n) / 72,
       .products = 0.6 * at_least(tensor, at_least(integer, shared)),
       .sums = results + 12.0 * d->tiles * d->fragments + 100.0 * own,
-      .unpack = d->is_bytes ? rows * k / 2048 * apq__unpack_operations(d->p, 0) : 0,
+      .unpack = d->is_bytes ? rows * k / 2048 * apq__unpack_operations[d->p] : 0,
   };
 }
 

@@ -154,7 +154,7 @@ APQ_FUNCTION void apq_end_group(const apq_lane *lane, apq_totals *totals, int ac
  * bits are transposed in three exchanges: the first two make words of four-bit codes and are done
  * once a block, in place; the third makes, of words s and s + 4, the u8 codes of mma step s just
  * before they are used, which spreads the work between the products and needs no registers for it.
- */
+ * Up to four planes take fewer operations (unpack.cu). */
 #define HALF_WORDS (P > 4 ? 8 : 4)
 typedef struct apq_fragments {
   apq_u32 word[WT][HALF_WORDS];
@@ -190,23 +190,12 @@ APQ_FUNCTION void apq_load_fragments(const apq_lane *lane, int at, int block, ap
   }
 }
 
-/* The first two exchanges, or the four words of pairs. */
+/* The first two exchanges, or what takes their place. */
 APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
   APQ_UNROLL
-  for (int wi = 0; wi < WT; wi++) {
-#if FORM == FORM_PAIRS
-    apq_pair_codes(f->word[wi]);
-#else
-    APQ_UNROLL
-    for (int i = 0; i < HALF_WORDS; i += 4) {
-      apq_u32 *word = f->word[wi] + i;
-      apq_exchange(&word[0], &word[1], 1, 0x55555555u);
-      apq_exchange(&word[2], &word[3], 1, 0x55555555u);
-      apq_exchange(&word[0], &word[2], 2, 0x33333333u);
-      apq_exchange(&word[1], &word[3], 2, 0x33333333u);
-    }
-#endif
-  }
+  for (int i = 0; i < WT * (HALF_WORDS / 4); i++)
+    apq_half_codes(f->word[i / (HALF_WORDS / 4)] + i % (HALF_WORDS / 4) * 4,
+                   i % (HALF_WORDS / 4) * 4);
 }
 
 /* The u8 codes of mma step s of a block: words s and s + 4; zeros in lanes without k in the pass.
@@ -215,13 +204,8 @@ APQ_FUNCTION void apq_step_words(const apq_lane *lane, const apq_fragments *f, i
                                  apq_u32 w[WT][2]) {
   APQ_UNROLL
   for (int wi = 0; wi < WT; wi++) {
-#if FORM == FORM_PAIRS
-    apq_take_pair(f->word[wi][s], s, &w[wi][0], &w[wi][1]);
-#else
-    w[wi][0] = f->word[wi][s];
-    w[wi][1] = P > 4 ? f->word[wi][HALF_WORDS - 4 + s] : 0;
-    apq_exchange(&w[wi][0], &w[wi][1], 4, 0x0f0f0f0fu);
-#endif
+    apq_take_codes(f->word[wi][s], P > 4 ? f->word[wi][HALF_WORDS - 4 + s] : 0, s, &w[wi][0],
+                   &w[wi][1]);
     if (lane->quad * PASSES / 4 != pass) w[wi][0] = w[wi][1] = 0;
   }
 }

@@ -35,7 +35,7 @@
  * A warp has 16 rows of each 64-row block of weights.  Codes and activations meet as in imma: word
  * s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a token, in mma
  * step s.  With activations in pairs (bitplane.h) these words are the low codes of the plane words'
- * pairs, and the pairs: 18 operations in place of 28 to unpack four planes, where every one costs a
+ * pairs, and the pairs: 18 operations in place of 26 to unpack four planes, where every one costs a
  * cycle. */
 
 #define SUMS         (Y_SHARE / 2)
@@ -45,8 +45,9 @@
 #define WT (2 * X_BLOCKS)
 #define AT (Y_SHARE / 16)
 
-/* Plane words of a block of 128 k.  The first two exchanges make words of four-bit codes of them,
- * in place; the third makes the u8 codes of a step just before its products. */
+/* Plane words of a block of 128 k.  Words of two four-bit codes a byte are made of them in place,
+ * up to four planes by selections, else by the first two exchanges; the words of a step of these
+ * just before its products. */
 #define HALF_WORDS (P > 4 ? 8 : 4)
 typedef struct apq_fragments {
   apq_u32 word[WT][HALF_WORDS];
@@ -77,34 +78,17 @@ APQ_FUNCTION void apq_load_planes(int slot, int sharer, int block, apq_fragments
 
 APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
   APQ_UNROLL
-  for (int i = 0; i < WT; i++) {
-#if FORM == FORM_PAIRS
-    apq_pair_codes(f->word[i]);
-#else
-    APQ_UNROLL
-    for (int j = 0; j < HALF_WORDS; j += 4) {
-      apq_u32 *word = f->word[i] + j;
-      apq_exchange(&word[0], &word[1], 1, 0x55555555u);
-      apq_exchange(&word[2], &word[3], 1, 0x55555555u);
-      apq_exchange(&word[0], &word[2], 2, 0x33333333u);
-      apq_exchange(&word[1], &word[3], 2, 0x33333333u);
-    }
-#endif
-  }
+  for (int i = 0; i < WT * (HALF_WORDS / 4); i++)
+    apq_half_codes(f->word[i / (HALF_WORDS / 4)] + i % (HALF_WORDS / 4) * 4,
+                   i % (HALF_WORDS / 4) * 4);
 }
 
 /* The left operands of step s: of each 64-row block the warp's 16 rows. */
 APQ_FUNCTION void apq_step_words(const apq_fragments *f, int s, apq_u32 w[X_BLOCKS][4]) {
   APQ_UNROLL
   for (int i = 0; i < WT; i++) {
-    apq_u32 low = f->word[i][s], high = P > 4 ? f->word[i][HALF_WORDS - 4 + s] : 0;
-#if FORM == FORM_PAIRS
-    apq_take_pair(low, s, &low, &high);
-#else
-    apq_exchange(&low, &high, 4, 0x0f0f0f0fu);
-#endif
-    w[i / 2][i % 2] = low;
-    w[i / 2][2 + i % 2] = high;
+    apq_u32 *to = w[i / 2] + i % 2;
+    apq_take_codes(f->word[i][s], P > 4 ? f->word[i][HALF_WORDS - 4 + s] : 0, s, to, to + 2);
   }
 }
 
