@@ -48,10 +48,15 @@ typedef struct apq__box {
 apq_status apq__config_set_problem(apq__config *config, const apq__problem *problem,
                                    apq_error *error);
 
-/* Whether the kernel can apply an activation function and a second operand after the bias. Families
- * that generate code for it only on demand have a knob `post`, which apq__config_add_post sets. */
-int apq__config_has_post(const apq__config *config);
-apq_status apq__config_add_post(apq__config *config, apq_error *error);
+/* What a kernel can do after the bias.  Families that generate code for it only on demand have a
+ * knob `post`, which apq__config_need_post raises to what is needed. */
+typedef enum apq__post {
+  APQ__POST_NONE,
+  APQ__POST_COMBINE,   /* a second operand */
+  APQ__POST_ACTIVATION /* an activation function, then a second operand */
+} apq__post;
+apq__post apq__config_post(const apq__config *config);
+apq_status apq__config_need_post(apq__config *config, apq__post post, apq_error *error);
 /* The form in which the kernel reads activations, or, of family pack, writes them. */
 apq__form apq__config_form(const apq__config *config);
 

@@ -114,6 +114,8 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more threads than an SM has");
   const char *form_refusal = apq__form_refusal(config, problem);
   if (form_refusal) return apq__fail(error, APQ_INFEASIBLE, "limits", "%s", form_refusal);
+  if (apq__config_int(config, "gate", 0) && apq__config_is(config, "src", "codes8"))
+    return apq__fail(error, APQ_INFEASIBLE, "limits", "codes cannot be activated");
   *shape = (apq__shape){.threads = 32 * warps,
                         .smem_bytes = 12 * warps,
                         .registers = 32,

@@ -113,6 +113,7 @@ static apq_status use_form(apq_context *context, const apq__recipe_key *key, apq
   if (packing->is_used) return APQ_OK;
   const apq__problem problem = apq__recipe_problem(key, 0, entry->high);
   apq_status status = apq__pack_config(key->input, &problem, form, &packing->config, error);
+  if (!status && key->is_gated) status = apq__config_set_int(&packing->config, "gate", 1, error);
   if (!status)
     status = apq__config_limits(&packing->config, &problem, apq__context_target(context),
                                 &packing->shape, error);
@@ -128,10 +129,10 @@ static apq_status take_choice(apq_context *context, const apq__recipe_key *key, 
                               apq_error *error) {
   product->choice = *choice;
   product->form = apq__config_form(&choice->config);
-  product->is_variant = key->product[i].has_post && !apq__config_has_post(&choice->config);
+  product->is_variant = apq__config_post(&choice->config) < key->product[i].post;
   if (!product->is_variant) return APQ_OK;
   const apq__problem problem = apq__recipe_problem(key, i, high);
-  apq_status status = apq__config_add_post(&product->choice.config, error);
+  apq_status status = apq__config_need_post(&product->choice.config, key->product[i].post, error);
   if (!status)
     status = apq__config_limits(&product->choice.config, &problem, apq__context_target(context),
                                 &product->choice.shape, error);

@@ -15,10 +15,11 @@
 typedef struct apq__recipe_key {
   int q, k;
   apq_dtype input, output;
-  int count; /* of products */
+  int is_gated; /* the input is two matrices side by side */
+  int count;    /* of products */
   struct {
     int p, n, group;
-    int has_post; /* an activation or a second operand follows the bias */
+    apq__post post;
   } product[APQ_PRODUCTS_MAX];
 } apq__recipe_key;
 

@@ -107,6 +107,7 @@ static apq_status launch_pack(const run *r, int form, int clears, const void *x,
     args.is_static = plan->static_scale > 0;
     args.static_scale = plan->static_scale;
     args.static_zero = plan->static_zero;
+    args.gate = plan->gate;
   }
   if (clears && entry->ticket_bytes) {
     args.clear = at(r, entry->tickets);
@@ -159,7 +160,7 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
                      "m=%d: not among the sizes given to apq_plan_prepare", m);
   const apq__recipe_key *key = &plan->recipe->key;
   const int count = plan->count;
-  status = check_matrix(plan, x, "x", &ldx, key->k, key->input, error);
+  status = check_matrix(plan, x, "x", &ldx, key->is_gated ? 2 * key->k : key->k, key->input, error);
   for (int i = 0; i < count && !status; i++)
     status = check_output(plan, &plan->product[i], &output[i], error);
   if (!status) status = check_workspace(plan, slot->entry, m, workspace, workspace_bytes, error);

@@ -1,7 +1,7 @@
 /* Family imma: weight planes unpacked to u8 in registers, products on mma.sync u8, m16n8k32.
  *
  * @family imma product bytes
- * @parts gemm_tile.cu gemm_epilogue.cu unpack.cu imma.cu group_scales.cu gemm.cu
+ * @parts gemm_tile.cu activation.cu gemm_epilogue.cu unpack.cu imma.cu group_scales.cu gemm.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -150,11 +150,10 @@ typedef struct apq_totals apq_totals;
 APQ_FUNCTION void apq_end_group(const apq_lane *lane, apq_totals *totals, int acc[XT][YT][4]);
 #endif
 
-/* The plane words of one block of 128 k, loaded while the block before is multiplied. Their 8x8
- * bits are transposed in three exchanges: the first two make words of four-bit codes and are done
- * once a block, in place; the third makes, of words s and s + 4, the u8 codes of mma step s just
- * before they are used, which spreads the work between the products and needs no registers for it.
- * Up to four planes take fewer operations (unpack.cu). */
+/* The plane words of one block of 128 k, loaded while the block before is multiplied.  Once a block
+ * words of the halves of two codes a byte are made of them, in place; of these the words of mma
+ * step s just before they are used, which spreads the work between the products and needs no
+ * registers for it. */
 #define HALF_WORDS (P > 4 ? 8 : 4)
 typedef struct apq_fragments {
   apq_u32 word[WT][HALF_WORDS];
@@ -190,7 +189,6 @@ APQ_FUNCTION void apq_load_fragments(const apq_lane *lane, int at, int block, ap
   }
 }
 
-/* The first two exchanges, or what takes their place. */
 APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
   APQ_UNROLL
   for (int i = 0; i < WT * (HALF_WORDS / 4); i++)

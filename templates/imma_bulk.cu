@@ -3,7 +3,7 @@
  * operands.
  *
  * @family imma_bulk product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
+ * @parts activation.cu gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
  * @parts imma_bulk.cu imma_bulk_groups.cu wgmma_feed.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
@@ -27,8 +27,7 @@
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
  * @knob store     = staged : direct staged tensor : results from the registers, or through shared
  * memory by the threads or by tensor copies
- * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
- * second operand
+ * @knob post      = 0 : 0 1 2 : what may follow the bias: 1 a second operand, 2 an activation too
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
@@ -45,9 +44,8 @@
 #define WT (2 * X_BLOCKS)
 #define AT (Y_SHARE / 16)
 
-/* Plane words of a block of 128 k.  Words of two four-bit codes a byte are made of them in place,
- * up to four planes by selections, else by the first two exchanges; the words of a step of these
- * just before its products. */
+/* Plane words of a block of 128 k.  Words of the halves of two codes a byte are made of them in
+ * place; of these the words of a step just before its products. */
 #define HALF_WORDS (P > 4 ? 8 : 4)
 typedef struct apq_fragments {
   apq_u32 word[WT][HALF_WORDS];

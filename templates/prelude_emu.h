@@ -298,10 +298,22 @@ APQ_WORD int apq_float_to_int(float v) {
 APQ_WORD float apq_mul(float a, float b) { return a * b; }
 APQ_WORD float apq_add(float a, float b) { return a + b; }
 APQ_WORD float apq_div(float a, float b) { return a / b; }
-APQ_WORD float apq_simple_div(float a, float b) { return a / b; }
-APQ_WORD int apq_is_simple_dividend(float a) {
-  return (a >= 1.0e-30f && a <= 1.0e36f) || (-a >= 1.0e-30f && -a <= 1.0e36f);
+/* a * b + c, rounded once: the product is exact in double; their sum is rounded to odd, with which
+ * rounding again, to float, is as good as rounding once. */
+APQ_WORD float apq_fma(float a, float b, float c) {
+  union {
+    double value;
+    unsigned long long bits;
+  } sum;
+  double product = (double)a * b, back, rest;
+  sum.value = product + c;
+  back = sum.value - product;
+  rest = (product - (sum.value - back)) + (c - back);
+  if (sum.value - sum.value == 0 && rest != 0 && sum.bits % 2 == 0)
+    sum.bits += (rest > 0) == (sum.value > 0) ? 1 : -1ull;
+  return (float)sum.value;
 }
+APQ_WORD float apq_reciprocal(float b) { return 1 / b; }
 APQ_WORD float apq_abs(float a) { return apq_bits_float(apq_float_bits(a) & 0x7fffffffu); }
 /* A NaN loses against a number, and -0 is below +0. */
 APQ_WORD float apq_max(float a, float b) {

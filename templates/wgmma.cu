@@ -292,10 +292,70 @@ APQ_FUNCTION void apq_stage_sixteen(const apq_lane *lane, int buffer, int i,
 #endif
 
 #if POST && STORE != STORE_DIRECT
-/* Results that an activation or another operand follows.  A lane puts those of PART_COLUMNS
- * columns, as floats, into words of its own in the second buffer, so that one loop, and not code
- * unrolled over all of them, holds the exponential; they leave through the first buffer. */
+/* The second operand of a lane's results of 16 columns of a whole tile, as it is in device memory:
+ * a word for two neighbors, or for each.  It is asked for OTHERS_AHEAD times 16 columns before it
+ * is needed, as far as registers go. */
+#if OUT_BYTES == 4 || SWAP
+#define OTHER_STEP   1
+#define OTHERS_AHEAD 2
+#else
+#define OTHER_STEP   2
+#define OTHERS_AHEAD 6
+#endif
+typedef struct apq_others {
+  apq_u32 word[8 / OTHER_STEP];
+} apq_others;
+
+APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                                  int x, int y, int is_whole, apq_others *others) {
+  if (!args->combine || !is_whole) return;
+  int first_m, first_n;
+  (void)apq_result_at(args, lane, m0, n0, x, y, 0, &first_m, &first_n);
+  const apq_u8 *first =
+      (const apq_u8 *)args->other + (first_m * args->ld_other + first_n) * OUT_BYTES;
+  APQ_UNROLL
+  for (int e = 0; e < 8; e += OTHER_STEP) {
+    int right = e / 2 % 2 * 8, down = e / 4 * 8 + e % 2;
+    const apq_u8 *at =
+        first + (TILE_AT_M(right, down) * args->ld_other + TILE_AT_N(right, down)) * OUT_BYTES;
+#if OUT_BYTES == 4 || !SWAP
+    others->word[e / OTHER_STEP] = apq_load_word(at);
+#else
+    others->word[e / OTHER_STEP] = apq_load_half(at);
+#endif
+  }
+}
+
+/* What follows scales, bias and activation; `others` is of this place, of a whole tile. */
+APQ_FUNCTION void apq_combine(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
+                              int x, int y, int is_whole, const apq_others *others,
+                              apq_u32 result[8]) {
+  float v[8], other[8];
+  if (!args->combine) return;
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++) {
+    int m, n;
+    v[e] = apq_bits_float(result[e]);
+#if OUT_BYTES == 4
+    other[e] = apq_bits_float(others->word[e]);
+#else
+    other[e] = apq_half_float((apq_u16)(others->word[e / OTHER_STEP] >> e % OTHER_STEP * 16));
+#endif
+    if (!is_whole)
+      other[e] = apq_result_at(args, lane, m0, n0, x, y, e, &m, &n) ? apq_other(args, m, n) : 0.0f;
+  }
+  APQ_UNROLL
+  for (int e = 0; e < 8; e++)
+    result[e] =
+        apq_float_bits(args->combine == 1 ? apq_add(v[e], other[e]) : apq_mul(v[e], other[e]));
+}
+
+/* Results that something follows.  A lane puts those of PART_COLUMNS columns, as floats, into words
+ * of its own in the second buffer, so that one loop, and not code unrolled over all of them (10 of
+ * 54 us slower with a second operand alone), does what follows; they leave through the first
+ * buffer. */
 #define PART_COLUMNS (Y_CHUNK * OUT_BYTES / 4 < 16 ? 16 : Y_CHUNK * OUT_BYTES / 4)
+#define PART_GROUPS  (PART_COLUMNS / 16)
 #define FLOATS_AT(warpgroup, group)                                                                \
   (BUFFER_AT(warpgroup, 1) + (group)*4096 + apq_thread() % 128 * 16)
 
@@ -306,86 +366,24 @@ APQ_FUNCTION void apq_put_floats(int warpgroup, int group, const apq_u32 result[
   apq_sts128(FLOATS_AT(warpgroup, group) + 2048, high);
 }
 
-/* What goes with a lane's results of PART_COLUMNS columns, as it is in device memory: a word for
- * two neighbors, or for each; 0 outside the matrix. */
-typedef struct apq_others {
-  apq_u32 word[PART_COLUMNS / 16][8];
-} apq_others;
-
-APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                  int x, int y, int is_whole, apq_others *others) {
-  APQ_UNROLL
-  for (int i = 0; i < PART_COLUMNS / 2; i++) others->word[i / 8][i % 8] = 0;
-  if (!args->combine) return;
-  int first_m, first_n;
-  (void)apq_result_at(args, lane, m0, n0, x, y, 0, &first_m, &first_n);
-  const apq_u8 *first =
-      (const apq_u8 *)args->other + (first_m * args->ld_other + first_n) * OUT_BYTES;
-  /* Result i is this many tokens and channels on. */
-#define OTHER_X(i) ((i) / 2 % 2 * 8)
-#define OTHER_Y(i) ((i) / 4 * 8 + (i) % 2)
-#define OTHER_AT(i)                                                                                \
-  (first +                                                                                         \
-   (TILE_AT_M(OTHER_X(i), OTHER_Y(i)) * args->ld_other + TILE_AT_N(OTHER_X(i), OTHER_Y(i))) *      \
-       OUT_BYTES)
-  if (is_whole) {
-    APQ_UNROLL
-    for (int i = 0; i < PART_COLUMNS / 2; i++) {
-#if OUT_BYTES == 4
-      others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
-#elif SWAP
-      others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
-#else
-      if (i % 2 == 0) others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
-#endif
-    }
-    return;
-  }
-  APQ_UNROLL
-  for (int i = 0; i < PART_COLUMNS / 2; i++) {
-    int m = first_m + TILE_AT_M(OTHER_X(i), OTHER_Y(i));
-    int n = first_n + TILE_AT_N(OTHER_X(i), OTHER_Y(i));
-    if (m >= args->m || n >= args->n) continue;
-#if OUT_BYTES == 4
-    others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
-#else
-    others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
-#endif
-  }
-}
-
-APQ_FUNCTION float apq_get_other(const apq_others *others, int group, int e, int is_whole) {
-#if OUT_BYTES == 4
-  (void)is_whole;
-  return apq_bits_float(others->word[group][e]);
-#else
-  if (!SWAP && is_whole)
-    return apq_half_float((apq_u16)(others->word[group][e & ~1] >> e % 2 * 16));
-  return apq_half_float((apq_u16)others->word[group][e]);
-#endif
-}
-
 /* Finishes the results of PART_COLUMNS columns from y on and puts them into the first buffer. */
 APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int warpgroup,
-                                int y, int is_whole, const apq_others *others) {
+                                int m0, int n0, int x, int y, int is_whole,
+                                const apq_others others[PART_GROUPS]) {
   APQ_UNROLL
-  for (int group = 0; group < PART_COLUMNS / 16; group++) {
+  for (int group = 0; group < PART_GROUPS; group++) {
     apq_u32x4 low = apq_lds128(FLOATS_AT(warpgroup, group)),
               high = apq_lds128(FLOATS_AT(warpgroup, group) + 2048);
     apq_u32 result[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#if POST == 2
     float v[8];
     APQ_UNROLL
     for (int e = 0; e < 8; e++) v[e] = apq_bits_float(result[e]);
-    if (args->gated) apq_gate_eight(args, v);
-    if (args->combine) {
-      APQ_UNROLL
-      for (int e = 0; e < 8; e++) {
-        float other = apq_get_other(others, group, e, is_whole);
-        v[e] = args->combine == 1 ? apq_add(v[e], other) : apq_mul(v[e], other);
-      }
-    }
+    if (args->gate.kind) apq_activate_eight(&args->gate, v);
     APQ_UNROLL
     for (int e = 0; e < 8; e++) result[e] = apq_float_bits(v[e]);
+#endif
+    apq_combine(args, lane, m0, n0, x, y + 16 * group, is_whole, &others[group], result);
     apq_stage_sixteen(lane, BUFFER_AT(warpgroup, 0), y % Y_CHUNK / 16 + group, result);
   }
 }
@@ -421,13 +419,24 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
 #if POST && STORE != STORE_DIRECT
-    apq_others next, others;
-    apq_load_others(args, lane, m0, n0, x, y_first, is_fast, &next);
+    apq_others ahead[OTHERS_AHEAD];
+    APQ_UNROLL
+    for (int i = 0; i < OTHERS_AHEAD; i++)
+      if (y_first + 16 * i < y_end)
+        apq_load_others(args, lane, m0, n0, x, y_first + 16 * i, is_fast, &ahead[i]);
     APQ_NO_UNROLL
     for (int part = y_first; part < y_end; part += PART_COLUMNS) {
-      others = next;
-      if (part + PART_COLUMNS < y_end)
-        apq_load_others(args, lane, m0, n0, x, part + PART_COLUMNS, is_fast, &next);
+      apq_others others[PART_GROUPS];
+      APQ_UNROLL
+      for (int i = 0; i < PART_GROUPS; i++) others[i] = ahead[i];
+      APQ_UNROLL
+      for (int i = 0; i < OTHERS_AHEAD; i++) {
+        int coming = part + 16 * (i + PART_GROUPS);
+        if (i + PART_GROUPS < OTHERS_AHEAD)
+          ahead[i] = ahead[i + PART_GROUPS];
+        else if (coming < y_end)
+          apq_load_others(args, lane, m0, n0, x, coming, is_fast, &ahead[i]);
+      }
       /* Sums have to be named by constants. */
       APQ_UNROLL
       for (int y = y_first; y < y_end; y += 16) {
@@ -437,7 +446,7 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
         apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
       }
       if (part % Y_CHUNK == 0) apq_free_buffers(args);
-      apq_post_part(args, lane, warpgroup, part, is_fast, &others);
+      apq_post_part(args, lane, warpgroup, m0, n0, x, part, is_fast, others);
       if ((part + PART_COLUMNS) % Y_CHUNK) continue;
       int first = lane->y_first + part - part % Y_CHUNK;
       apq_pass_buffer(tma, 0, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);

@@ -126,6 +126,9 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
       apq_put_pair(args, &work, at, pair);
     apq_mbarrier_arrive(EDGES_FULL(set.slot));
     set = apq_next_place(set, 2);
+#if POST
+    apq_prefetch_others(args, &work);
+#endif
 #if GROUP
     apq_feed_groups(args, &work, &group_set);
 #endif

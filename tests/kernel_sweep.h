@@ -153,7 +153,11 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
              i % 7 == 1                   ? "direct"
              : ease < 2 && i % 7 % 2 == 0 ? "tensor"
                                           : "staged",
-             outs[type], i % 11 == 3 && type != 1, i / 2 % 2);
+             outs[type],
+             type == 1     ? 0
+             : i % 11 == 3 ? 2
+                           : i % 11 == 7,
+             i / 2 % 2);
     if (apq__config_parse(text, &config, NULL)) return 0;
     /* The families on bytes take them all, by turns. */
     if (is_grouped && !is_b1) sweep_set(&config, "group", 32 << i % 4);

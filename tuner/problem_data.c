@@ -280,7 +280,7 @@ static void fill_args(apq__device_data *data, const apq__host_data *host) {
   args->groups = data->problem.group ? host->groups : 0;
   args->w_group_sum = data->w_group_sum;
   args->a_group_sum = data->a_group_sum;
-  apq__gate_args(host->spec.activation, args);
+  args->gate = apq__gate_args(host->spec.activation);
   args->ldy = data->ldy;
   args->m = data->problem.m;
   args->n = data->problem.n;

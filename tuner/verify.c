@@ -82,7 +82,7 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                               const data_case *form, uint64_t seed, apq__verify_report *report,
                               apq_error *error) {
   int is_float = shape->out != APQ_DTYPE_I32;
-  int has_post = is_float && apq__config_has_post(&kernel->config);
+  apq__post post = is_float ? apq__config_post(&kernel->config) : APQ__POST_NONE;
   apq__data_spec spec = {*shape,
                          form->kind,
                          form->w_format,
@@ -92,8 +92,8 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                          form->w_scales && is_float,
                          form->a_scales && is_float,
                          form->bias && is_float,
-                         has_post ? form->activation : APQ_ACTIVATION_NONE,
-                         has_post ? form->combine : APQ_COMBINE_NONE,
+                         post == APQ__POST_ACTIVATION ? form->activation : APQ_ACTIVATION_NONE,
+                         post ? form->combine : APQ_COMBINE_NONE,
                          seed};
   apq__host_data host = {0};
   apq__device_data data = {0};

@@ -3,8 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "activation.h"
 #include "alloc.h"
 #include "bitplane.h"
+#include "gemm_args.h"
 #include "generator.h"
 #include "host.h"
 #include "problem_data.h"
@@ -18,7 +20,8 @@ typedef struct pack_case {
   apq_dtype source;
   int bits;
   apq__form form;
-  int k, gap; /* gap: ldx - k */
+  int k, gap; /* gap: ldx - k, with a gate ldx - 2 k */
+  apq_activation gate;
   apq_format format;
   int group;     /* of the sums; 0: none */
   int is_static; /* one scale and zero point for all rows */
@@ -29,7 +32,7 @@ static const float static_scale = 0.0123f;
 
 /* Host side of one case: the rows, and what must come of them. */
 typedef struct pack_data {
-  void *x; /* [ROWS][k + gap] of the source type */
+  void *x; /* [ROWS][ldx] of the source type */
   uint8_t *codes, *packed;
   size_t x_bytes, packed_bytes;
   int row_bytes;
@@ -38,6 +41,10 @@ typedef struct pack_data {
   int32_t *group_sum; /* [ROWS][groups], or NULL */
   float scale[ROWS];
 } pack_data;
+
+static int64_t row_stride(const pack_case *c) {
+  return (c->gate ? 2 : 1) * (int64_t)c->k + c->gap;
+}
 
 /* Row kinds: ordinary, all zero, with infinities and NaN, tiny, huge, one-sided, halfway values. */
 static float make_value(int row, int64_t i, uint64_t *seed) {
@@ -75,7 +82,7 @@ static int32_t static_zero(const pack_case *c) {
 
 static void quantize_row(const pack_case *c, pack_data *data, int row, float *scratch,
                          uint64_t *seed) {
-  int64_t first = (int64_t)row * (c->k + c->gap);
+  int64_t first = row * row_stride(c);
   uint8_t *codes = data->codes + (int64_t)row * c->k;
   for (int64_t i = 0; i < c->k; i++) {
     if (c->source == APQ_DTYPE_CODES8) {
@@ -85,6 +92,10 @@ static void quantize_row(const pack_case *c, pack_data *data, int row, float *sc
     }
     apq__store_float(data->x, c->source, first + i, make_value(row, i, seed));
     scratch[i] = apq__load_float(data->x, c->source, first + i);
+    if (!c->gate) continue;
+    apq__store_float(data->x, c->source, first + c->k + i, make_value(0, i, seed) * 3);
+    float up = apq__load_float(data->x, c->source, first + c->k + i);
+    scratch[i] = apq__gated_input(c->gate, scratch[i], up, c->source);
   }
   if (c->is_static) {
     data->scale[row] = static_scale;
@@ -103,7 +114,7 @@ static void quantize_row(const pack_case *c, pack_data *data, int row, float *sc
 static apq_status pack_data_make(const pack_case *c, pack_data *out, apq_error *error) {
   uint64_t seed = c->seed;
   *out = (pack_data){0};
-  out->x_bytes = (size_t)ROWS * (size_t)(c->k + c->gap) * apq__dtype_bytes(c->source);
+  out->x_bytes = (size_t)ROWS * (size_t)row_stride(c) * apq__dtype_bytes(c->source);
   out->row_bytes = (int)apq__form_row_bytes(c->form, c->k);
   out->packed_bytes = (size_t)apq__form_bytes(c->form, ROWS, c->k, c->bits);
   out->x = apq__calloc(1, out->x_bytes);
@@ -196,11 +207,12 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
   apq_pack_args args = {.x = x,
                         .out = (char *)results[0].block + CANARY,
                         .sum = (int *)((char *)results[1].block + CANARY),
-                        .ldx = (long long)c->k + c->gap,
+                        .ldx = row_stride(c),
                         .rows = ROWS,
                         .k = c->k,
                         .row_bytes = data.row_bytes,
-                        .format = (int)c->format};
+                        .format = (int)c->format,
+                        .gate = apq__gate_args(c->gate)};
   if (!is_codes) {
     args.scale = (float *)((char *)results[2].block + CANARY);
     args.zero = (int *)((char *)results[3].block + CANARY);
@@ -250,6 +262,8 @@ apq_status apq__verify_pack(const apq__test_kernel *kernel, uint64_t seed,
     c.format = (apq_format)(i / count);
     c.group = i % 5 ? 16 << (i % 5) : 0;
     c.is_static = c.source != APQ_DTYPE_CODES8 && i % 4 == 3;
+    if (apq__config_int(&kernel->config, "gate", 0))
+      c.gate = (apq_activation)(1 + i % (APQ_ACTIVATION_COUNT - 1));
     c.seed = seed + (uint64_t)i;
     status = verify_case(kernel, &c, report, error);
   }

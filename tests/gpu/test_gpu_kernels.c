@@ -53,7 +53,9 @@ static int sweep_pairs(int p, int first) {
     /* Planes, then by turns bytes and pairs. */
     const apq__form form =
         i / 4 ? (p <= 4 && i % 2 ? APQ__FORM_PAIRS : APQ__FORM_BYTES) : APQ__FORM_PLANES;
-    if (!apq__pack_config(sources[i % 4], &problem, form, &config, NULL) && verify(device, &config))
+    const int is_gated = i % 4 < 3 && p % 2;
+    if (!apq__pack_config(sources[i % 4], &problem, form, &config, NULL) &&
+        !apq__config_set_int(&config, "gate", is_gated, NULL) && verify(device, &config))
       passed++;
     else
       failed++;

@@ -73,7 +73,7 @@ APQ_FUNCTION apq_u32 words_mma(const words_args *args, apq_u32 v) {
 APQ_FUNCTION apq_u32 words_arithmetic(apq_u32 v) {
   float f = apq_bits_float(v), g = apq_half_to_float((apq_u16)v), h = apq_bf16_to_float((apq_u16)v);
   float sum = apq_add(apq_mul(f, g), apq_div(h, f));
-  if (apq_is_simple_dividend(h)) sum = apq_simple_div(h, apq_add(1.0f, apq_min(apq_abs(f), 1.0f)));
+  sum = apq_fma(sum, h, apq_reciprocal(apq_add(1.0f, apq_min(apq_abs(f), 1.0f))));
   sum = apq_max(apq_min(sum, g), apq_abs(h));
   apq_u32 bits = apq_float_to_half(sum) + ((apq_u32)apq_float_to_bf16(f) << 16);
   bits ^= apq_floats_to_halves(sum, f) ^ apq_floats_to_bf16s(f, sum);

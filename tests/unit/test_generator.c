@@ -194,6 +194,22 @@ static void a_source_is_self_contained_and_resolved(void **state) {
   apq__free(source);
 }
 
+/* All parts of a family, the last of which holds the kernel. */
+static void every_family_ends_with_its_kernel(void **state) {
+  (void)state;
+  apq__target target = target_of("sm_90a");
+  for (int i = 0; apq__family_at(i); i++) {
+    apq__config config = {0};
+    char *source = NULL;
+    assert_int_equal(apq__config_set(&config, "family", apq__family_name(apq__family_at(i)), NULL),
+                     APQ_OK);
+    assert_int_equal(apq__config_complete(&config, NULL), APQ_OK);
+    assert_int_equal(apq__generate(&config, &target, &source, NULL), APQ_OK);
+    assert_non_null(strstr(source, "APQ_KERNEL(KERNEL"));
+    apq__free(source);
+  }
+}
+
 static void a_default_exists_for_every_problem_and_arch(void **state) {
   (void)state;
   const int shapes[][3] = {
@@ -277,10 +293,10 @@ static void a_winner_takes_what_follows_the_scales(void **state) {
     apq_error error = APQ_ERROR_INIT;
     apq__shape shape;
     if (apq__config_limits(&config, NULL, &target, &shape, &error) ||
-        apq__config_add_post(&config, &error) ||
+        apq__config_need_post(&config, APQ__POST_COMBINE, &error) ||
         apq__config_limits(&config, NULL, &target, &shape, &error))
       fail_msg("%s: %s", winners[i], error.message);
-    assert_true(apq__config_has_post(&config));
+    assert_true(apq__config_post(&config) >= APQ__POST_COMBINE);
     assert_true(!apq__config_get(&config, "overlap") || apq__config_is(&config, "overlap", "0"));
   }
 }
@@ -293,6 +309,7 @@ int main(void) {
       cmocka_unit_test(pairs_limit_k),
       cmocka_unit_test(decode_limits_follow_the_problem),
       cmocka_unit_test(a_source_is_self_contained_and_resolved),
+      cmocka_unit_test(every_family_ends_with_its_kernel),
       cmocka_unit_test(a_default_exists_for_every_problem_and_arch),
       cmocka_unit_test(limits_of_groups_give_reasons),
       cmocka_unit_test(a_winner_takes_what_follows_the_scales),

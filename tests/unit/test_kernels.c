@@ -143,6 +143,8 @@ static void activations_are_packed(void **state) {
     if ((i + bits + (int)form) % 2 || bits > apq__form_bits(form)) continue;
     const apq__problem problem = {.q = bits, .m = i % 3 * 200, .k = 1000 << i % 4};
     assert_int_equal(apq__pack_config(sources[i % 4], &problem, form, &config, NULL), APQ_OK);
+    if (i % 4 < 3 && i / 8 % 2)
+      assert_int_equal(apq__config_set_int(&config, "gate", 1, NULL), APQ_OK);
     verify(device, &config);
   }
   apq__device_close(device);
