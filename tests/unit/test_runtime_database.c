@@ -69,7 +69,11 @@ static void add_winner(apq__db *db, const char *text, int m, row_options options
   snprintf(environment.driver, sizeof environment.driver, "emu");
   snprintf(environment.compiler, sizeof environment.compiler, "cc");
   apq__variant variant = {.config = complete(text)};
-  apq__problem problem = {usual.p, usual.q, m, usual.n, usual.k, usual.output, 0};
+  apq__problem problem = {.p = apq__config_int(&variant.config, "p", 0),
+                          .q = apq__config_int(&variant.config, "q", 0),
+                          .m = m,
+                          .n = usual.n,
+                          .k = usual.k};
   assert_true(apq__dtype_parse(apq__config_get(&variant.config, "out"), &problem.out));
   const apq__family *family = apq__family_find(apq__config_get(&variant.config, "family"));
   snprintf(variant.hash, sizeof variant.hash, "%s", apq__family_hash(family, 1));
@@ -270,6 +274,38 @@ static void winners_of_all_forms_take_quantized_inputs(void **state) {
   }
 }
 
+/* Activations in pairs, of all bits that they hold, quantized with zero points of their own. */
+static void pairs_of_all_bits_are_multiplied(void **state) {
+  (void)state;
+  static const char *const parts[] = {"source: exact\n", "pack: family=pack,form=pairs", NULL};
+  arch = "sm_90a";
+  for (int i = 0; i < 16; i++) {
+    const int p = i / 4 + 1, q = i % 4 + 1;
+    const product_case c = {p,
+                            q,
+                            40,
+                            36,
+                            1000,
+                            (apq_format)(i % 3),
+                            APQ_FORMAT_UINT,
+                            APQ_DTYPE_CODES8,
+                            APQ_DTYPE_F16,
+                            APQ_DTYPE_F16,
+                            i % 2 ? WITH_BIAS | WITH_W_SCALE : WITH_PADDING};
+    char config[128];
+    snprintf(config, sizeof config,
+             "family=imma_bulk,p=%d,q=%d,out=f16,form=pairs,tile_m=32,tile_n=128,tile_k=256", p, q);
+    remove_database();
+    apq__db *db = open_for_writing();
+    add_winner(db, config, c.m, (row_options){0});
+    apq__db_close(db);
+    apq_context *context = open_device("emu:sm_90a", PATH);
+    expect_case(context, &c, parts);
+    apq_context_close(context);
+  }
+  arch = "sm_80";
+}
+
 static void a_near_winner_is_used(void **state) {
   (void)state;
   apq__db *db = open_for_writing();
@@ -380,6 +416,7 @@ int main(void) {
       cmocka_unit_test_setup(a_folder_in_its_place_leaves_the_model, fresh),
       cmocka_unit_test_setup(an_exact_winner_is_used, fresh),
       cmocka_unit_test_setup(winners_of_all_forms_take_quantized_inputs, fresh),
+      cmocka_unit_test_setup(pairs_of_all_bits_are_multiplied, fresh),
       cmocka_unit_test_setup(a_near_winner_is_used, fresh),
       cmocka_unit_test_setup(a_stale_winner_is_counted_and_ignored, fresh),
       cmocka_unit_test_setup(the_environment_names_the_database, fresh),
