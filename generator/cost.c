@@ -14,6 +14,12 @@ static double ceil_to(double value, double unit) {
 
 const double apq__unpack_operations[9] = {0, 15, 20, 24, 28, 36, 40, 44, 48};
 
+double apq__select_operations(int p, int is_pairs) {
+  static const double codes[9] = {0, 21, 22, 25, 26, 33, 34, 37, 38};
+  static const double pairs[5] = {0, 13, 14, 17, 18};
+  return is_pairs ? pairs[p] : codes[p];
+}
+
 /* Cycles one block keeps each unit of its SM busy for one stage. */
 typedef struct {
   double tensor, shared, integer;
@@ -37,7 +43,7 @@ static stage_cycles stage_cost(const apq__gemm_knobs *g, const apq__target *targ
     reads = activation + weight;
     mma = products / 4096;
     double words = (double)g->tile_n * g->tile_k / 1024 * g->warps_m; /* eight-word groups */
-    cost.integer = words * apq__unpack_operations[g->p] / 64 + mma * 32 / 128;
+    cost.integer = words * apq__select_operations(g->p, g->is_pairs) / 64 + mma * 32 / 128;
   } else {
     double x = (double)g->x_rows * g->tile_k / 8 * g->y_warps;
     double y = (double)g->y_rows * g->tile_k / 8 * g->x_warps;

@@ -87,7 +87,7 @@ static void pack_threads(const apq__problem *problem, int *warps, int *hold) {
   if (*warps > most) *warps = most;
 }
 
-apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
+apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, apq__form form,
                             apq__config *out, apq_error *error) {
   *out = (apq__config){0};
   if (source == APQ_DTYPE_I32 || source == APQ_DTYPE_I8 || (unsigned)source >= APQ_DTYPE_COUNT)
@@ -101,7 +101,7 @@ apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int b
       (status = apq__config_set_int(out, "q", problem->q, error)) ||
       (status = apq__config_set_int(out, "warps", warps, error)) ||
       (status = apq__config_set_int(out, "hold", hold, error)) ||
-      (status = apq__config_set(out, "form", bytes ? "bytes" : "planes", error)))
+      (status = apq__config_set(out, "form", apq__form_name(form), error)))
     return status;
   return apq__config_complete(out, error);
 }

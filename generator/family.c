@@ -144,10 +144,13 @@ apq_status apq__config_need_post(apq__config *config, apq__post post, apq_error 
     status = apq__config_set(config, "overlap", "0", error);
   return status;
 }
-int apq__config_wants_bytes(const apq__config *config) {
+apq__form apq__config_form(const apq__config *config) {
   const apq__family *family = NULL;
-  if (apq__config_family(config, "config", &family, NULL)) return 0;
-  return family->wants_bytes || apq__config_is(config, "core", "u8");
+  for (int form = 0; form < APQ__FORM_COUNT; form++)
+    if (apq__config_is(config, "form", apq__form_name((apq__form)form))) return (apq__form)form;
+  if (apq__config_family(config, "config", &family, NULL)) return APQ__FORM_PLANES;
+  return family->wants_bytes || apq__config_is(config, "core", "u8") ? APQ__FORM_BYTES
+                                                                     : APQ__FORM_PLANES;
 }
 const char *apq__family_hash(const apq__family *family, int emulated) {
   return family->hash[emulated != 0];

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "apq.h"
+#include "bitplane.h"
 #include "config.h"
 #include "target.h"
 
@@ -56,8 +57,8 @@ typedef enum apq__post {
 } apq__post;
 apq__post apq__config_post(const apq__config *config);
 apq_status apq__config_need_post(apq__config *config, apq__post post, apq_error *error);
-/* Whether the kernel reads activations as bytes (apq__pack_bytes) rather than planes. */
-int apq__config_wants_bytes(const apq__config *config);
+/* The form in which the kernel reads activations, or, of family pack, writes them. */
+apq__form apq__config_form(const apq__config *config);
 
 /* How a complete config is launched for a problem. */
 typedef struct apq__shape {
@@ -104,8 +105,8 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
                                apq__config *out, apq_error *error);
 
 /* The pack kernel for the activations of a problem (its q, m and k) from a source type (F16, BF16,
- * F32, CODES8) into a form (bytes or planes). */
-apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
+ * F32, CODES8) into a form. */
+apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, apq__form form,
                             apq__config *out, apq_error *error);
 
 #endif

@@ -34,8 +34,8 @@ static double write_cycles(double rows, double bytes) {
 static double mma_cycles(const apq__wgmma_knobs *g, const apq__target *target, double depth) {
   double blocks = depth / 128, warps = 4.0 * g->consumers, weights = g->x_tile * g->y_sharers;
   double tensor = (double)g->x_tile * g->y_tile * depth / target->u8_macs;
-  double others =
-      weights / 8 * (apq__unpack_operations[g->p] + 1) + warps * (g->y_share / 16.0 * 4 + 15);
+  double others = weights / 8 * (apq__select_operations(g->p, g->is_pairs) + 1) +
+                  warps * (g->y_share / 16.0 * 4 + 15);
   double shared = (warps * g->y_share + weights * g->p / 8) * depth / 128 +
                   write_cycles((double)g->tile_n * g->p * depth / g->tile_k, g->slab) +
                   write_cycles(g->tile_m * blocks, 128);

@@ -30,6 +30,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
                                                         : APQ__STORE_STAGED;
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
+  g.is_pairs = apq__config_form(config) == APQ__FORM_PAIRS;
   g.is_ahead = apq__config_int(config, "ahead", 0);
   g.is_unpacked = apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
@@ -120,6 +121,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   int kind = g.is_unpacked ? 2 : g.group > 0;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
+  const char *form_refusal = apq__form_refusal(config, problem);
   const apq__refusal rows[] = {
       {strcmp(target->arch, "sm_90a") != 0, "warpgroups exist on sm_90a alone"},
       {g.x_tile % (64 * g.x_sharers) || g.y_tile % (16 * g.y_sharers),
@@ -130,6 +132,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "the cluster does not divide the tile into copies of whole groups of 8 rows"},
       {g.is_pingpong && g.consumers != 2, "roles=pingpong needs two consumers"},
       {g.is_pingpong && g.stagger, "roles=pingpong has no stagger"},
+      {form_refusal != NULL, form_refusal},
       {g.stagger && g.consumers < 2, "stagger needs two consumers"},
       {g.stagger * (g.consumers - 1) >= g.stages - 1,
        "stagger leaves no slot of the ring between the warpgroups"},

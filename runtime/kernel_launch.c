@@ -52,13 +52,14 @@ apq_status apq__weights_map(apq__device *device, const apq__shape *shape, const 
 apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
                                const apq__shape *shape, const apq_gemm_args *args,
                                const apq_tensor_map *w_map, apq__map_cache *cache, int q,
-                               int wants_bytes, void *stream, apq_error *error) {
+                               apq__form form, void *stream, apq_error *error) {
   if (!shape->is_tma)
     return apq__kernel_launch(device, kernel, shape, args, sizeof *args, stream, error);
   apq_tma_args all = {.w = *w_map, .gemm = *args};
-  /* A byte row holds eight bytes for each byte of a plane's row. */
-  const size_t a_bytes = (size_t)args->row_bytes * (wants_bytes ? 8 : 1);
-  apq_status status = get_map(cache, device, &shape->a_box, args->a, wants_bytes ? 1 : q, args->m,
+  const int has_planes = form == APQ__FORM_PLANES;
+  /* A row of bytes holds eight for each byte of a plane's row. */
+  const size_t a_bytes = (size_t)args->row_bytes * (has_planes ? 1 : 8);
+  apq_status status = get_map(cache, device, &shape->a_box, args->a, has_planes ? q : 1, args->m,
                               a_bytes, a_bytes, &all.a, error);
   if (!status && shape->y_box.bytes)
     status = get_result_map(cache, device, &shape->y_box, args, args->y, args->ldy, &all.y, error);

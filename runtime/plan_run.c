@@ -123,8 +123,7 @@ static apq_status launch_product(const run *r, int i, const apq_output *output) 
   const apq_plan *plan = r->plan;
   const apq__entry *entry = r->slot->entry;
   const apq__product_entry *product = &entry->product[i];
-  const apq__packing *packing =
-      &entry->packing[product->wants_bytes ? APQ__FORM_OF_BYTES : APQ__FORM_OF_PLANES];
+  const apq__packing *packing = &entry->packing[product->form];
   apq_gemm_args args = plan->product[i].args;
   args.a = at(r, packing->at);
   args.y = output->y;
@@ -142,8 +141,8 @@ static apq_status launch_product(const run *r, int i, const apq_output *output) 
   args.m = r->m;
   return apq__product_launch(plan->context->device, product->kernel->kernel, &product->choice.shape,
                              &args, r->slot->maps ? &r->slot->maps[i] : NULL,
-                             (apq__map_cache *)&plan->maps, plan->recipe->key.q,
-                             product->wants_bytes, r->stream, r->error);
+                             (apq__map_cache *)&plan->maps, plan->recipe->key.q, product->form,
+                             r->stream, r->error);
 }
 
 /* All checks come first: what fails them leaves the stream, which may be under capture, as it was.

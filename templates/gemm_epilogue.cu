@@ -7,6 +7,16 @@
 #define HAS_GROUPS 0
 #endif
 
+/* Products with activations in pairs are 16 times those with the codes and 1 more (bitplane.h),
+ * as if the tokens' zero points were higher by 1: the limits keep them below 2^32. */
+#if FORM == FORM_PAIRS
+#define SUM_SHIFT 4
+#define EXCESS    1
+#else
+#define SUM_SHIFT 0
+#define EXCESS    0
+#endif
+
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
  *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32
  * Where no zero point varies, both products are known beforehand: an edge's `rest` is then what it
@@ -82,12 +92,12 @@ APQ_FUNCTION apq_raw_edge apq_load_column(const apq_gemm_args *args, int n) {
 APQ_FUNCTION apq_edge apq_finish_edge(const apq_gemm_args *args, const apq_raw_edge *raw,
                                       int is_row) {
   apq_edge edge;
-  edge.zero = raw->zero;
+  edge.zero = raw->zero + (is_row ? (apq_u32)args->alpha_a * EXCESS : 0);
   edge.scale = raw->scale;
   edge.bias = raw->bias;
   edge.rest = is_row ? (apq_u32)args->alpha_a * raw->sum - (apq_u32)args->k * raw->zero
                      : (apq_u32)args->alpha_w * raw->sum;
-  if (apq_is_plain(args)) edge.rest *= (apq_u32)(is_row ? args->zero_w : args->zero_a);
+  if (apq_is_plain(args)) edge.rest *= (apq_u32)(is_row ? args->zero_w : args->zero_a + EXCESS);
 #if OP == OP_XOR
   edge.sum = raw->sum;
 #endif
@@ -133,6 +143,7 @@ APQ_FUNCTION apq_edge apq_get_edge(int at) {
 /* The corrected integer product of one output. */
 APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const apq_edge *row,
                                  const apq_edge *column, int is_plain) {
+  sum >>= SUM_SHIFT;
 #if OP == OP_XOR
   /* popc(a ^ w) = popc(a) + popc(w) - 2 popc(a & w), summed over all planes with their weights. The
    * limits keep D below 2^32, so twice D is exact in 64 bits. */

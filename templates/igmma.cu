@@ -2,8 +2,8 @@
  * products on wgmma u8, m64nNk32, fed by bulk tensor copies.
  *
  * @family igmma product bytes
- * @parts activation.cu gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu byte_weights.cu
- * @parts igmma.cu igmma_groups.cu wgmma_feed.cu wgmma.cu
+ * @parts activation.cu gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
+ * @parts byte_weights.cu igmma.cu igmma_groups.cu wgmma_feed.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

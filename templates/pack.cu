@@ -6,8 +6,8 @@
  * @parts activation.cu pack.cu
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : bits of a code
  * @knob src       = f16 : f16 bf16 f32 codes8 : type of the rows
- * @knob form      = planes : planes bytes : bit planes, or one byte a code in the order of u8
- * kernels
+ * @knob form      = planes : planes bytes pairs : bit planes, or one byte a code in the order of u8
+ * kernels, or such bytes made of two codes (bitplane.h)
  * @knob warps     = 8 : 4 5 6 7 8 9 10 11 12 13 14 15 16 20 24 28 32 : warps of a block
  * @knob hold      = 4 : 1 2 4 : chunks of a row that a thread keeps in registers
  * @knob gate      = 0 : 0 1 : the row is the product of an activated row and the one beside it
@@ -392,11 +392,15 @@ APQ_FUNCTION void apq_store_chunk(const apq_row *row, int chunk, apq_u32 word[2]
       apq_stg32(row->out + (chunk & ~3) + 4 * i * row->plane_bytes, mine);
   }
 #else
+  apq_u32 mine[2] = {apq_transpose_lanes(word[0]), apq_transpose_lanes(word[1])};
+#if FORM == FORM_PAIRS
+  mine[1] += 0x01010101u;
+  mine[0] = 16 * mine[0] - mine[1] + 0x10101010u;
+#endif
   APQ_UNROLL
-  for (int i = 0; i < 2; i++) {
-    apq_u32 mine = apq_transpose_lanes(word[i]);
-    if (chunk < row->chunks) apq_stg32(row->out + (chunk & ~15) * 8 + (chunk & 12) + 64 * i, mine);
-  }
+  for (int i = 0; i < 2; i++)
+    if (chunk < row->chunks)
+      apq_stg32(row->out + (chunk & ~15) * 8 + (chunk & 12) + 64 * i, mine[i]);
 #endif
 }
 

@@ -514,6 +514,13 @@ APQ_WORD apq_u32 apq_select(apq_u32 a, apq_u32 b, apq_u32 mask) {
   asm("lop3.b32 %0, %1, %2, %3, 0xe4;" : "=r"(r) : "r"(a), "r"(b), "r"(mask));
   return r;
 }
+/* Left by 0 < `by` < 32; of which C's form would be taken apart where some of its bits are not
+ * used. */
+APQ_WORD apq_u32 apq_rotate(apq_u32 v, int by) {
+  apq_u32 r;
+  asm("shf.l.wrap.b32 %0, %1, %1, %2;" : "=r"(r) : "r"(v), "r"(by));
+  return r;
+}
 /* Byte i of the result is byte number (selector >> 4i) % 8 of the eight of b:a (PTX prmt). */
 APQ_WORD apq_u32 apq_permute(apq_u32 a, apq_u32 b, apq_u32 selector) {
   return __byte_perm(a, b, selector);

@@ -268,6 +268,7 @@ APQ_WORD int apq_popc(apq_u32 v) {
   return (int)(((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
 }
 APQ_WORD apq_u32 apq_select(apq_u32 a, apq_u32 b, apq_u32 mask) { return (a & mask) | (b & ~mask); }
+APQ_WORD apq_u32 apq_rotate(apq_u32 v, int by) { return v << by | v >> (32 - by); }
 APQ_WORD apq_u32 apq_permute(apq_u32 a, apq_u32 b, apq_u32 selector) {
   unsigned long long both = (unsigned long long)b << 32 | a;
   apq_u32 r = 0;

@@ -51,6 +51,8 @@ static const sweep_kind sweep_kinds[] = {
     {"igmma", "unpack=shared"},
     {"decode", "core=b1,group=32"},
     {"decode", "core=u8,group=32"},
+    {"imma", "form=pairs"},
+    {"imma_bulk", "form=pairs"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 

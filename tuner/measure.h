@@ -12,7 +12,7 @@ enum { APQ__SETS_MAX = 200 };
 typedef struct apq__rotation {
   apq__device_data *data;
   int count;
-  void *w[APQ__SETS_MAX], *a_planes[APQ__SETS_MAX], *a_bytes[APQ__SETS_MAX], *y[APQ__SETS_MAX];
+  void *w[APQ__SETS_MAX], *a[APQ__FORM_COUNT][APQ__SETS_MAX], *y[APQ__SETS_MAX];
 } apq__rotation;
 
 /* How many sets of `set_bytes` read and written a launch together exceed twice the L2; at least 2,

@@ -103,8 +103,7 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
   void *y = NULL, *expected = NULL;
   apq_status status = apq__host_data_make(&spec, &host, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(kernel->device, &host,
-                                   kernel->wants_bytes ? APQ__FORM_BYTES : APQ__FORM_PLANES,
+    status = apq__device_data_make(kernel->device, &host, 1 << kernel->form,
                                    (int64_t)shape->n + form->gap, &data, error);
   if (status == APQ_OK) status = apq__prepared_make(kernel, &data, &prepared, error);
   if (status == APQ_OK && is_lone && prepared.shape.is_tma)
@@ -190,9 +189,8 @@ static apq_status verify_problem(const apq__test_kernel *kernel, const apq__prob
   int refuted;
   apq_status status = apq__spot_check_make(problem, seed, &check, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(kernel->device, &check.host,
-                                   kernel->wants_bytes ? APQ__FORM_BYTES : APQ__FORM_PLANES,
-                                   problem->n, &data, error);
+    status = apq__device_data_make(kernel->device, &check.host, 1 << kernel->form, problem->n,
+                                   &data, error);
   if (status == APQ_OK) status = apq__prepared_make(kernel, &data, &prepared, error);
   if (status == APQ_OK)
     status = apq__spot_check_run(&check, &prepared, &refuted, &report->outputs, error);

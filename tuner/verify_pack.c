@@ -18,8 +18,9 @@ enum { ROWS = 7, CANARY = 256 };
 
 typedef struct pack_case {
   apq_dtype source;
-  int bits, bytes; /* bytes: the byte form rather than planes */
-  int k, gap;      /* gap: ldx - k, with a gate ldx - 2 k */
+  int bits;
+  apq__form form;
+  int k, gap; /* gap: ldx - k, with a gate ldx - 2 k */
   apq_activation gate;
   apq_format format;
   int group;     /* of the sums; 0: none */
@@ -114,8 +115,8 @@ static apq_status pack_data_make(const pack_case *c, pack_data *out, apq_error *
   uint64_t seed = c->seed;
   *out = (pack_data){0};
   out->x_bytes = (size_t)ROWS * (size_t)row_stride(c) * apq__dtype_bytes(c->source);
-  out->row_bytes = (int)(c->bytes ? apq__byte_row_bytes(c->k) : apq__plane_row_bytes(c->k));
-  out->packed_bytes = (size_t)out->row_bytes * ROWS * (size_t)(c->bytes ? 1 : c->bits);
+  out->row_bytes = (int)apq__form_row_bytes(c->form, c->k);
+  out->packed_bytes = (size_t)apq__form_bytes(c->form, ROWS, c->k, c->bits);
   out->x = apq__calloc(1, out->x_bytes);
   out->codes = apq__alloc((size_t)ROWS * (size_t)c->k);
   out->packed = apq__alloc(out->packed_bytes);
@@ -131,10 +132,7 @@ static apq_status pack_data_make(const pack_case *c, pack_data *out, apq_error *
   }
   for (int row = 0; row < ROWS; row++) quantize_row(c, out, row, scratch, &seed);
   apq__free(scratch);
-  if (c->bytes)
-    apq__pack_bytes(out->codes, c->k, ROWS, c->k, out->packed, out->sum);
-  else
-    apq__pack_planes(out->codes, c->k, ROWS, c->k, c->bits, out->packed, out->sum);
+  apq__pack_form(c->form, out->codes, c->k, ROWS, c->k, c->bits, out->packed, out->sum);
   return APQ_OK;
 }
 
@@ -188,7 +186,7 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
   apq_status status = pack_data_make(c, &data, error);
   if (status != APQ_OK) return status;
   result_buffer results[RESULTS] = {
-      {c->bytes ? "bytes" : "planes", data.packed, data.packed_bytes, 1, NULL},
+      {apq__form_name(c->form), data.packed, data.packed_bytes, 1, NULL},
       {"sum", data.sum, sizeof data.sum, 4, NULL},
       {"scale", data.scale, sizeof data.scale, 4, NULL},
       {"zero point", data.zero, sizeof data.zero, 4, NULL},
@@ -251,7 +249,7 @@ apq_status apq__verify_pack(const apq__test_kernel *kernel, uint64_t seed,
                             apq__verify_report *report, apq_error *error) {
   static const int lengths[] = {1, 31, 127, 128, 129, 512, 1000, 4100};
   pack_case c = {.bits = apq__config_int(&kernel->config, "q", 8),
-                 .bytes = apq__config_is(&kernel->config, "form", "bytes")};
+                 .form = apq__config_form(&kernel->config)};
   const char *source = apq__config_get(&kernel->config, "src");
   if (!source || !apq__dtype_parse(source, &c.source))
     return apq__fail(error, APQ_INVALID_ARGUMENT, "verify", "the config has no source type");

@@ -156,13 +156,13 @@ static double copy_seconds(size_t bytes) {
 /* ---- packing ---- */
 
 /* With `gated` rows of two matrices side by side, activated by SiLU. */
-static void bench(int m, int k, int bits, int bytes, apq_format format, int gated) {
+static void bench(int m, int k, int bits, apq__form form, apq_format format, int gated) {
   const apq__problem problem = {.q = bits, .m = m, .k = k};
   apq__config config;
   apq__shape shape;
   apq__kernel *kernel = NULL;
   char *source = NULL, name[APQ__WORD_MAX + 8];
-  check(apq__pack_config(APQ_DTYPE_F16, &problem, bytes, &config, &error));
+  check(apq__pack_config(APQ_DTYPE_F16, &problem, form, &config, &error));
   check(apq__config_set_int(&config, "gate", gated, &error));
   check(apq__config_limits(&config, &problem, &device->target, &shape, &error));
   check(apq__generate(&config, &device->target, &source, &error));
@@ -170,8 +170,8 @@ static void bench(int m, int k, int bits, int bytes, apq_format format, int gate
   apq__free(source);
 
   const size_t count = (size_t)m * (size_t)k, in = count * (gated ? 4 : 2);
-  const int row_bytes = (int)(bytes ? apq__byte_row_bytes(k) : apq__plane_row_bytes(k));
-  const size_t out = (size_t)m * (size_t)row_bytes * (size_t)(bytes ? 1 : bits);
+  const int row_bytes = (int)apq__form_row_bytes(form, k);
+  const size_t out = (size_t)apq__form_bytes(form, m, k, bits);
   const int sets = sets_of(in + out);
   apq_pack_args args[SETS_MAX];
   uint16_t *x = apq__alloc(in);
@@ -197,7 +197,7 @@ static void bench(int m, int k, int bits, int bytes, apq_format format, int gate
   const double seconds = seconds_of(&j), copy = copy_seconds(in + out);
   printf(
       "%5d x %5d  A%d %-6s %-7s %-5s  %8.2f us  %6.1f MB  %5.2f TB/s  copying %8.2f us  %3.0f %%\n",
-      m, k, bits, bytes ? "bytes" : "planes", apq_format_name(format), gated ? "gated" : "",
+      m, k, bits, apq__form_name(form), apq_format_name(format), gated ? "gated" : "",
       seconds * 1e6, (double)(in + out) * 1e-6, (double)(in + out) / seconds * 1e-12, copy * 1e6,
       100 * copy / seconds);
   for (int i = 0; i < sets; i++) {
@@ -208,12 +208,13 @@ static void bench(int m, int k, int bits, int bytes, apq_format format, int gate
 }
 
 static void bench_shape(int m, int k) {
-  bench(m, k, 2, 0, APQ_FORMAT_INT, 0);
-  bench(m, k, 8, 0, APQ_FORMAT_INT, 0);
-  bench(m, k, 8, 1, APQ_FORMAT_INT, 0);
-  bench(m, k, 4, 0, APQ_FORMAT_UINT, 0);
-  bench(m, k, 2, 0, APQ_FORMAT_INT, 1);
-  bench(m, k, 8, 1, APQ_FORMAT_INT, 1);
+  bench(m, k, 2, APQ__FORM_PLANES, APQ_FORMAT_INT, 0);
+  bench(m, k, 8, APQ__FORM_PLANES, APQ_FORMAT_INT, 0);
+  bench(m, k, 8, APQ__FORM_BYTES, APQ_FORMAT_INT, 0);
+  bench(m, k, 4, APQ__FORM_PAIRS, APQ_FORMAT_INT, 0);
+  bench(m, k, 4, APQ__FORM_PLANES, APQ_FORMAT_UINT, 0);
+  bench(m, k, 2, APQ__FORM_PLANES, APQ_FORMAT_INT, 1);
+  bench(m, k, 8, APQ__FORM_BYTES, APQ_FORMAT_INT, 1);
 }
 
 /* bench_pack [DEVICE [ROWS K]] */
@@ -223,8 +224,8 @@ int main(int argc, char **argv) {
   if (argc > 3) {
     bench_shape(atoi(argv[2]), atoi(argv[3]));
   } else if (device->target.emulated) {
-    bench(3, 256, 2, 0, APQ_FORMAT_INT, 0);
-    bench(3, 256, 2, 0, APQ_FORMAT_INT, 1);
+    bench(3, 256, 2, APQ__FORM_PLANES, APQ_FORMAT_INT, 0);
+    bench(3, 256, 2, APQ__FORM_PLANES, APQ_FORMAT_INT, 1);
   } else {
     printf("copying 1 GiB: %.2f TB/s\n", 1.073741824e-3 / copy_seconds((size_t)1 << 30));
     static const int shapes[][2] = {{4096, 4096}, {8192, 8192},  {4096, 11008},

@@ -155,7 +155,7 @@ APQ_KERNEL(words, words_args, 128, 1) {
   for (int i = 0; i < args.n; i++) sum += words_mma(&args, sum);
   sum += words_arithmetic(sum) + (apq_u32)(apq_block_z() + apq_grid_x() + apq_grid_y());
   sum += (apq_u32)apq_dp4a_u8(sum, sum >> 1, 1) + apq_permute(sum, sum >> 3, 0x7126);
-  sum += apq_select(sum, sum >> 5, 0x33333333u);
+  sum += apq_select(sum, sum >> 5, 0x33333333u) + apq_rotate(sum, 7);
   sum += apq_max_u16x2(sum, sum << 1) + apq_max_s16x2(sum, sum << 3);
 #if APQ_CC == 90
   sum += words_bulk(&args) + words_wgmma(sum);

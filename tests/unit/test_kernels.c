@@ -98,6 +98,12 @@ static void warpgroups_multiply_bytes_warp_by_warp(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[11], "emu:sm_90a", 4, 1), 0);
 }
+/* Codes of five bits and more do not fit. */
+static void activations_in_pairs(void **state) {
+  (void)state;
+  assert_int_equal(sweep(&sweep_kinds[18], "emu:sm_80", 1), 48);
+  assert_int_equal(sweep_on(&sweep_kinds[19], "emu:sm_90a", 4, 1), 48);
+}
 static void weights_unpacked_once_a_tile(void **state) {
   (void)state;
   assert_int_equal(sweep_on(&sweep_kinds[15], "emu:sm_90a", 4, 1), 0);
@@ -129,13 +135,14 @@ static void activations_are_packed(void **state) {
   (void)state;
   apq__device *device = open_device("emu:sm_90a");
   const apq_dtype sources[] = {APQ_DTYPE_F16, APQ_DTYPE_BF16, APQ_DTYPE_F32, APQ_DTYPE_CODES8};
-  for (int i = 0; i < 64; i++) {
+  for (int i = 0; i < 8 * 4 * APQ__FORM_COUNT; i++) {
     apq__config config;
     /* Each source meets each form at every second number of bits. */
-    int bits = i / 8 + 1;
-    if ((i + bits) % 2) continue;
+    int bits = i / 4 % 8 + 1;
+    apq__form form = (apq__form)(i / 32);
+    if ((i + bits + (int)form) % 2 || bits > apq__form_bits(form)) continue;
     const apq__problem problem = {.q = bits, .m = i % 3 * 200, .k = 1000 << i % 4};
-    assert_int_equal(apq__pack_config(sources[i % 4], &problem, i / 4 % 2, &config, NULL), APQ_OK);
+    assert_int_equal(apq__pack_config(sources[i % 4], &problem, form, &config, NULL), APQ_OK);
     if (i % 4 < 3 && i / 8 % 2)
       assert_int_equal(apq__config_set_int(&config, "gate", 1, NULL), APQ_OK);
     verify(device, &config);
@@ -155,6 +162,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(warpgroups_multiply_bits_plane_by_plane),
       cmocka_unit_test(warpgroups_multiply_bytes),
       cmocka_unit_test(warpgroups_multiply_bytes_warp_by_warp),
+      cmocka_unit_test(activations_in_pairs),
       cmocka_unit_test(weights_unpacked_once_a_tile),
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(warpgroups_have_scales_of_groups),

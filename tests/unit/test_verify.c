@@ -136,7 +136,8 @@ static void bench_open(bench *b, apq_dtype out) {
   apq__problem problem = {2, 2, 150, 130, 700, out, 0};
   apq_error error = APQ_ERROR_INIT;
   if (apq__spot_check_make(&problem, 5, &b->check, &error) ||
-      apq__device_data_make(device, &b->check.host, APQ__FORM_PLANES, problem.n, &b->data, &error))
+      apq__device_data_make(device, &b->check.host, 1 << APQ__FORM_PLANES, problem.n, &b->data,
+                            &error))
     fail_msg("%s", error.message);
 }
 
