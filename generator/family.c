@@ -136,12 +136,19 @@ int apq__family_is_product(const apq__family *family) {
 apq__post apq__config_post(const apq__config *config) {
   return (apq__post)apq__config_int(config, "post", APQ__POST_ACTIVATION);
 }
-apq_status apq__config_need_post(apq__config *config, apq__post post, apq_error *error) {
+apq_status apq__config_need_post(apq__config *config, apq__post post, const apq__target *target,
+                                 apq_error *error) {
   if (apq__config_post(config) >= post) return APQ_OK;
   apq_status status = apq__config_set_int(config, "post", (int)post, error);
   /* The code of both does not fit the instruction cache. */
   if (!status && apq__config_get(config, "overlap"))
     status = apq__config_set(config, "overlap", "0", error);
+  if (status || post != APQ__POST_COMBINE) return status;
+  /* With tensor copies, where they fit, the second operand costs next to nothing. */
+  apq__config copies = *config;
+  apq__shape shape;
+  status = apq__config_set(&copies, "store", "tensor", error);
+  if (!status && !apq__config_limits(&copies, NULL, target, &shape, NULL)) *config = copies;
   return status;
 }
 apq__form apq__config_form(const apq__config *config) {

@@ -56,7 +56,8 @@ typedef enum apq__post {
   APQ__POST_ACTIVATION /* an activation function, then a second operand */
 } apq__post;
 apq__post apq__config_post(const apq__config *config);
-apq_status apq__config_need_post(apq__config *config, apq__post post, apq_error *error);
+apq_status apq__config_need_post(apq__config *config, apq__post post, const apq__target *target,
+                                 apq_error *error);
 /* The form in which the kernel reads activations, or, of family pack, writes them. */
 apq__form apq__config_form(const apq__config *config);
 

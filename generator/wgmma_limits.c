@@ -35,7 +35,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.is_unpacked = apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
   g.has_other_copies =
-      !g.swap && g.store == APQ__STORE_TENSOR && apq__config_post(config) == APQ__POST_COMBINE;
+      g.store == APQ__STORE_TENSOR && apq__config_post(config) == APQ__POST_COMBINE;
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
   g.y_tile = g.swap ? g.tile_m : g.tile_n;
   int is_expanded = !g.is_bytes && !g.is_horner;
@@ -84,7 +84,7 @@ static int buffer_bytes(const apq__wgmma_knobs *g) {
 
 /* As templates/wgmma_feed.cu lays it out. */
 static int shared_bytes(const apq__wgmma_knobs *g) {
-  int others = g->has_other_copies ? 8 * g->consumers : 0;
+  int others = g->has_other_copies ? 2 * g->consumers * (g->swap ? 1 : 4) : 0;
   int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4 + others;
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
   int edges = (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16;

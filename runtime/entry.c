@@ -132,7 +132,8 @@ static apq_status take_choice(apq_context *context, const apq__recipe_key *key, 
   product->is_variant = apq__config_post(&choice->config) < key->product[i].post;
   if (!product->is_variant) return APQ_OK;
   const apq__problem problem = apq__recipe_problem(key, i, high);
-  apq_status status = apq__config_need_post(&product->choice.config, key->product[i].post, error);
+  apq_status status = apq__config_need_post(&product->choice.config, key->product[i].post,
+                                            apq__context_target(context), error);
   if (!status)
     status = apq__config_limits(&product->choice.config, &problem, apq__context_target(context),
                                 &product->choice.shape, error);

@@ -67,6 +67,13 @@ APQ_WORD void apq_ldmatrix4(apq_u32 r[4], int at) {
                : "r"(apq_shared_address(at))
                : "memory");
 }
+/* The same with rows and columns of each matrix exchanged. */
+APQ_WORD void apq_ldmatrix4_transposed(apq_u32 r[4], int at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(apq_shared_address(at))
+               : "memory");
+}
 
 /* ---- global memory ---- */
 

@@ -29,7 +29,7 @@ struct apq_emu {
   int rank; /* of the block in its cluster */
   apq_u32 (*lds32)(apq_emu *, int line, int at);
   apq_u32x4 (*lds128)(apq_emu *, int line, int at);
-  void (*ldmatrix4)(apq_emu *, int line, apq_u32 *r, int at);
+  void (*ldmatrix4)(apq_emu *, int line, apq_u32 *r, int at, int transposed);
   void (*sts16)(apq_emu *, int line, int at, apq_u16);
   void (*sts32)(apq_emu *, int line, int at, apq_u32);
   void (*sts128)(apq_emu *, int line, int at, apq_u32x4);
@@ -132,13 +132,14 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 
 /* ---- shared memory: dynamic, addressed by byte offset ---- */
 
-#define apq_lds32(...)             APQ_EMU_CALL(lds32, __VA_ARGS__)
-#define apq_lds128(...)            APQ_EMU_CALL(lds128, __VA_ARGS__)
-#define apq_sts16(...)             APQ_EMU_CALL(sts16, __VA_ARGS__)
-#define apq_sts32(...)             APQ_EMU_CALL(sts32, __VA_ARGS__)
-#define apq_sts128(...)            APQ_EMU_CALL(sts128, __VA_ARGS__)
-#define apq_atomic_add_shared(...) APQ_EMU_CALL(atomic_add_shared, __VA_ARGS__)
-#define apq_ldmatrix4(...)         APQ_EMU_CALL(ldmatrix4, __VA_ARGS__)
+#define apq_lds32(...)                  APQ_EMU_CALL(lds32, __VA_ARGS__)
+#define apq_lds128(...)                 APQ_EMU_CALL(lds128, __VA_ARGS__)
+#define apq_sts16(...)                  APQ_EMU_CALL(sts16, __VA_ARGS__)
+#define apq_sts32(...)                  APQ_EMU_CALL(sts32, __VA_ARGS__)
+#define apq_sts128(...)                 APQ_EMU_CALL(sts128, __VA_ARGS__)
+#define apq_atomic_add_shared(...)      APQ_EMU_CALL(atomic_add_shared, __VA_ARGS__)
+#define apq_ldmatrix4(r, at)            APQ_EMU_CALL(ldmatrix4, r, at, 0)
+#define apq_ldmatrix4_transposed(r, at) APQ_EMU_CALL(ldmatrix4, r, at, 1)
 
 /* ---- global memory ---- */
 

@@ -105,16 +105,25 @@ APQ_FUNCTION void apq_round_pairs(const apq_u32 result[8], apq_u32 pair[4]) {
     pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
 }
 
-/* Puts a lane's pairs of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
-APQ_FUNCTION void apq_stage_pairs(int buffer, int i, const apq_u32 pair[4]) {
-  /* Matrix j of the four: rows 8 * (j % 2), columns 8 * (j / 2) of the 16 x 16 results. */
+/* Where this lane's row is of the four matrices that hold the pairs of columns 16i .. 16i + 15 of a
+ * chunk.  Matrix j of the four: rows 8 * (j % 2), columns 8 * (j / 2) of the 16 x 16 results. */
+APQ_FUNCTION int apq_pairs_at(int buffer, int i) {
   int l = apq_thread() % 32, matrix = l / 8, warp = apq_thread() / 32 % 4;
 #if SWAP
   int row = matrix / 2 * 8 + l % 8, piece = warp * 2 + matrix % 2;
-  apq_stmatrix4_transposed(buffer + apq_piece_at(row, piece) + i * (16 * ROW_BYTES), pair);
+  return buffer + apq_piece_at(row, piece) + i * (16 * ROW_BYTES);
 #else
   int row = warp * 16 + matrix % 2 * 8 + l % 8, piece = matrix / 2;
-  apq_stmatrix4((buffer + apq_piece_at(row, piece)) ^ (32 * i), pair);
+  return (buffer + apq_piece_at(row, piece)) ^ (32 * i);
+#endif
+}
+
+/* Puts a lane's pairs there. */
+APQ_FUNCTION void apq_stage_pairs(int buffer, int i, const apq_u32 pair[4]) {
+#if SWAP
+  apq_stmatrix4_transposed(apq_pairs_at(buffer, i), pair);
+#else
+  apq_stmatrix4(apq_pairs_at(buffer, i), pair);
 #endif
 }
 #else
@@ -314,22 +323,22 @@ APQ_FUNCTION void apq_ragged_others(const apq_gemm_args *args, const apq_lane *l
 }
 
 #if OTHER_COPIES
-/* Asks for what goes with a chunk of a warpgroup's share, by its warps' first lanes, each for its
- * own 16 rows; the buffer is free. */
+/* Asks for what goes with a chunk of a warpgroup's share, those rows of it that copy together; the
+ * buffer is free. */
 APQ_FUNCTION void apq_ask_other(const apq_tma_args *args, const apq_lane *lane, int m0, int n0,
                                 int chunk) {
-  int warp = apq_thread() / 32 - 4, row = warp % 4 * COPY_ROWS, buffer = chunk % 2;
-  int m = m0 + lane->x_first + chunk / CHUNKS * 64 + row;
-  int n = n0 + lane->y_first + chunk % CHUNKS * Y_CHUNK;
-  apq_mbarrier_expect(OTHER_FULL(warp, buffer), COPY_ROWS * ROW_BYTES);
-  apq_tma_load(BUFFER_AT(warp / 4, buffer) + row * ROW_BYTES, &args->other,
-               OTHER_FULL(warp, buffer), n * OUT_BYTES, m, 0);
+  int t = apq_thread() - 128, row = t % 128 / COPY_THREADS * COPY_ROWS, buffer = chunk % 2;
+  int x = lane->x_first + chunk / CHUNKS * 64, y = lane->y_first + chunk % CHUNKS * Y_CHUNK;
+  int full = OTHER_FULL(t / COPY_THREADS, buffer);
+  apq_mbarrier_expect(full, COPY_ROWS * ROW_BYTES);
+  apq_tma_load(BUFFER_AT(t / 128, buffer) + row * ROW_BYTES, &args->other, full,
+               (n0 + TILE_AT_N(x, y)) * OUT_BYTES, m0 + TILE_AT_M(x, y) + row, 0);
 }
 
 /* For the first two chunks of a tile, once the last results of the tile before have left. */
 APQ_FUNCTION void apq_ask_others(const apq_tma_args *args, const apq_lane *lane, int m0, int n0,
                                  int is_whole) {
-  if (!is_whole || !args->gemm.combine || apq_thread() % 32) return;
+  if (!is_whole || !args->gemm.combine || apq_thread() % COPY_THREADS) return;
   apq_bulk_wait_read(0);
   apq_ask_other(args, lane, m0, n0, 0);
   if (X_BLOCKS * CHUNKS > 1) apq_ask_other(args, lane, m0, n0, 1);
@@ -338,21 +347,25 @@ APQ_FUNCTION void apq_ask_others(const apq_tma_args *args, const apq_lane *lane,
 /* For the chunk after `chunk`, which is about to leave; the one before it has, or does soon. */
 APQ_FUNCTION void apq_ask_next_other(const apq_tma_args *args, const apq_lane *lane, int m0, int n0,
                                      int chunk) {
-  if (chunk < 1 || chunk + 1 >= X_BLOCKS * CHUNKS || apq_thread() % 32) return;
+  if (chunk < 1 || chunk + 1 >= X_BLOCKS * CHUNKS || apq_thread() % COPY_THREADS) return;
   apq_bulk_wait_read(0);
   apq_ask_other(args, lane, m0, n0, chunk + 1);
 }
 
 /* What goes with columns 16i .. 16i + 15 of a chunk, from the places that apq_stage_pairs fills. */
 APQ_FUNCTION void apq_get_others(apq_lane *lane, int chunk, int i, float other[8]) {
-  int l = apq_thread() % 32, warp = apq_thread() / 32 - 4, buffer = chunk % 2;
-  int row = warp % 4 * 16 + l / 8 % 2 * 8 + l % 8, piece = l / 16;
+  int t = apq_thread() - 128, buffer = chunk % 2;
   apq_u32 pair[4];
   if (i == 0) {
-    apq_mbarrier_wait(OTHER_FULL(warp, buffer), lane->other_phase >> buffer & 1);
+    apq_mbarrier_wait(OTHER_FULL(t / COPY_THREADS, buffer), lane->other_phase >> buffer & 1);
     lane->other_phase ^= 1 << buffer;
   }
-  apq_ldmatrix4(pair, (BUFFER_AT(warp / 4, buffer) + apq_piece_at(row, piece)) ^ (32 * i));
+  int at = apq_pairs_at(BUFFER_AT(t / 128, buffer), i);
+#if SWAP
+  apq_ldmatrix4_transposed(pair, at);
+#else
+  apq_ldmatrix4(pair, at);
+#endif
   APQ_UNROLL
   for (int e = 0; e < 8; e++) other[e] = apq_half_float((apq_u16)(pair[e / 2] >> e % 2 * 16));
 }

@@ -21,6 +21,7 @@ APQ_FUNCTION apq_u32 words_shared(const words_args *args) {
   apq_u32x4 chunk = apq_lds128(16 * (apq_thread() ^ 1));
   apq_u32 matrix[4];
   apq_ldmatrix4(matrix, 16 * (apq_thread() % 32));
+  apq_ldmatrix4_transposed(matrix, (int)matrix[0] % 32 * 16);
   chunk.x ^= matrix[0] ^ matrix[1] ^ matrix[2] ^ matrix[3];
   apq_syncthreads();
   apq_sts128(16 * apq_thread(), chunk);

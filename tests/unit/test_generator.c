@@ -293,11 +293,12 @@ static void a_winner_takes_what_follows_the_scales(void **state) {
     apq_error error = APQ_ERROR_INIT;
     apq__shape shape;
     if (apq__config_limits(&config, NULL, &target, &shape, &error) ||
-        apq__config_need_post(&config, APQ__POST_COMBINE, &error) ||
+        apq__config_need_post(&config, APQ__POST_COMBINE, &target, &error) ||
         apq__config_limits(&config, NULL, &target, &shape, &error))
       fail_msg("%s: %s", winners[i], error.message);
     assert_true(apq__config_post(&config) >= APQ__POST_COMBINE);
     assert_true(!apq__config_get(&config, "overlap") || apq__config_is(&config, "overlap", "0"));
+    assert_true(!apq__config_get(&config, "store") || apq__config_is(&config, "store", "tensor"));
   }
 }
 
