@@ -2,7 +2,7 @@
  *
  * @family bgmma product planes
  * @parts activation.cu gemm_epilogue.cu warpgroup.cu wgmma_groups.cu bgmma.cu bgmma_halves.cu
- * @parts bgmma_groups.cu wgmma_feed.cu wgmma.cu
+ * @parts bgmma_groups.cu wgmma_feed.cu wgmma_store.cu wgmma_post.cu wgmma.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 2 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

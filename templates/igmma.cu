@@ -3,7 +3,8 @@
  *
  * @family igmma product bytes
  * @parts activation.cu gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
- * @parts byte_weights.cu igmma.cu igmma_groups.cu wgmma_feed.cu wgmma.cu
+ * @parts byte_weights.cu igmma.cu igmma_groups.cu wgmma_feed.cu wgmma_store.cu wgmma_post.cu
+ * @parts wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

@@ -4,7 +4,7 @@
  *
  * @family imma_bulk product bytes
  * @parts activation.cu gemm_epilogue.cu unpack.cu warpgroup.cu wgmma_groups.cu byte_ring.cu
- * @parts imma_bulk.cu imma_bulk_groups.cu wgmma_feed.cu wgmma.cu
+ * @parts imma_bulk.cu imma_bulk_groups.cu wgmma_feed.cu wgmma_store.cu wgmma_post.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
