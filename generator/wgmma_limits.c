@@ -66,7 +66,7 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   return g;
 }
 
-/* A buffer of results (templates/wgmma.cu): columns of a chunk, rows and bytes of a row. */
+/* A buffer of results (templates/wgmma_store.cu): columns of a chunk, rows and bytes of a row. */
 static int chunk_columns(const apq__wgmma_knobs *g) {
   int part = g->overlap ? g->y_share / 2 : g->y_share;
   if (!g->swap && part % 64 == 0 && g->out_bytes == 2) return 64;

@@ -1,7 +1,7 @@
 /* ---- the warpgroup families: shared memory behind the ring, and what the feeding warps do ---- */
 
 /* A second operand alone, of results that leave by tensor copies, comes by them too: into the place
- * of the result that it goes with (wgmma.cu), by turns two buffers of those that copy together:
+ * of the result that it goes with (wgmma_post.cu), by turns two buffers of those that copy together:
  * a warp, or with SWAP a warpgroup. */
 #if POST == 1 && STORE == STORE_TENSOR
 #define OTHER_COPIES   1

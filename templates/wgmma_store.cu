@@ -34,8 +34,7 @@ APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const ap
 }
 
 /* Where result e of 16 columns from y on of the tile at (m0, n0) lies, of the block of rows from x
- * on; 0 when that is
- * outside the matrix. */
+ * on; 0 when that is outside the matrix. */
 APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
                                int x, int y, int e, int *m, int *n) {
   x += lane->x_row + 8 * (e / 2 % 2);
