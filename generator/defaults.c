@@ -33,6 +33,11 @@ static const char *const product_configs[] = {
     "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=128,layout=xor,stages=2,store="
     "staged",
     "family=bgmma,schedule=horner,tile_m=128,tile_n=256,raster=8,pdl=1",
+    "family=bgmma,schedule=horner,tile_m=128,tile_n=256,store=tensor,raster=8,pdl=1",
+    "family=bgmma,schedule=horner,tile_m=128,tile_n=192,stages=4,roles=pingpong,store=tensor,"
+    "raster=16,pdl=1",
+    "family=bgmma,schedule=side,tile_m=128,tile_n=128,stages=4,roles=pingpong,store=tensor,"
+    "raster=16,pdl=1",
     "family=bgmma,schedule=side,tile_m=128,tile_n=64,pdl=1",
     "family=igmma,tile_m=256,tile_n=128,stages=3,raster=8,pdl=1",
     "family=igmma,tile_m=128,tile_n=128,raster=8,pdl=1",
