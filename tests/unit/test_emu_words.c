@@ -338,6 +338,22 @@ static void cp_async_copies_and_fills(void **state) {
 
 /* ---- arithmetic ---- */
 
+/* Runs a body of one warp on `count` inputs at p[0], with i[0] = count; its results are at p[1]. */
+static void run_words(const char *body, const void *in, size_t in_bytes, int count, void *out,
+                      size_t out_bytes) {
+  test_kernel test;
+  apq_error error = APQ_ERROR_INIT;
+  apq__object object;
+  test_compile("sm_80", body, &object);
+  test_open(&test, "sm_80", 0, &object);
+  test_use(&test, "test", 0);
+  test_args args = {{test_upload(&test, in, in_bytes), test_alloc(&test, out_bytes)}, {count}};
+  check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
+  test_download(&test, out, args.p[1], out_bytes);
+  test_close(&test);
+  apq__object_free(&object);
+}
+
 /* p[0]: three floats a case; out: their fma, and the reciprocal of 1 to 2. */
 static void products_and_sums_are_rounded_once(void **state) {
   (void)state;
@@ -361,17 +377,7 @@ static void products_and_sums_are_rounded_once(void **state) {
     if (i % 4 == 2) in[i][1] = 1.0f + in[i][1] * 0x1p-140f, in[i][2] = in[i][0] * 0x1p-24f;
     if (i % 4 == 3) in[i][0] = ldexpf(frexpf(in[i][0], &(int){0}), -70), in[i][1] = 0x1.8p-60f;
   }
-  test_kernel test;
-  apq_error error = APQ_ERROR_INIT;
-  apq__object object;
-  test_compile("sm_80", body, &object);
-  test_open(&test, "sm_80", 0, &object);
-  test_use(&test, "test", 0);
-  test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {COUNT}};
-  check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
-  test_download(&test, out, args.p[1], sizeof out);
-  test_close(&test);
-  apq__object_free(&object);
+  run_words(body, in, sizeof in, COUNT, out, sizeof out);
   for (int i = 0; i < COUNT; i++) {
     const float expected = fmaf(in[i][0], in[i][1], in[i][2]);
     float got;
@@ -432,15 +438,7 @@ static void conversions_round_like_the_reference(void **state) {
     bits = (bits & 0x87ffffffu) | 0x38000000u; /* the range of halves */
     memcpy(&in[i], &bits, sizeof bits);
   }
-  test_kernel test;
-  apq_error error = APQ_ERROR_INIT;
-  apq__object object;
-  test_compile("sm_80", body, &object);
-  test_open(&test, "sm_80", 0, &object);
-  test_use(&test, "test", 0);
-  test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {COUNT}};
-  check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
-  test_download(&test, out, args.p[1], sizeof out);
+  run_words(body, in, sizeof in, COUNT, out, sizeof out);
   for (int i = 0; i < COUNT; i++) {
     float v = in[i], back;
     uint32_t bits = bits_of(v);
@@ -464,8 +462,6 @@ static void conversions_round_like_the_reference(void **state) {
     assert_int_equal(out[i][8], bits_of(nan ? 1.0f : fminf(v, 1.0f)));
     assert_int_equal(out[i][9], bits & 0x7fffffffu);
   }
-  test_close(&test);
-  apq__object_free(&object);
 }
 
 /* p[0]: pairs of words; out: dp4a, permute, unsigned and signed maxima of halves, select. */
