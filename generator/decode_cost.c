@@ -72,7 +72,7 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
   tile_cycles tile = tile_cost(&d, problem);
   double each = tile.products + tile.sums + (d.unpacks_early ? 0 : tile.unpack);
   double busy = turns * each + (d.persist ? here : turns) * tile.fill;
-  double latency = 600 + 400 * (steps - 1) * rounds + 500 * (rounds - 1);
+  double latency = 600 + 400 * (steps - 1) * rounds / d.stages + 500 * (rounds - 1);
   double late = apq__config_is(config, "release", "issue") ? 80 : 0;
 
   double weights = (double)problem->n * problem->k / 8 * d.p;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "apq.h"
+#include "bitplane.h"
 #include "dispatch.h"
 #include "kernels.h"
 
@@ -14,15 +15,15 @@
 typedef struct apq__recipe_key {
   int q, k;
   apq_dtype input, output;
-  int count; /* of products */
+  int is_gated; /* the input is two matrices side by side */
+  int count;    /* of products */
   struct {
     int p, n, group;
-    int has_post; /* an activation or a second operand follows the bias */
+    apq__post post;
   } product[APQ_PRODUCTS_MAX];
 } apq__recipe_key;
 
-/* Activations packed in one form; planes first, then bytes. */
-enum { APQ__FORM_OF_PLANES, APQ__FORM_OF_BYTES, APQ__FORM_COUNT };
+/* Activations packed in one form. */
 typedef struct apq__packing {
   int is_used;
   apq__config config;
@@ -35,7 +36,7 @@ typedef struct apq__packing {
 /* One product of the plan. */
 typedef struct apq__product_entry {
   apq__choice choice; /* for `high` tokens, which serves fewer as well */
-  int wants_bytes;
+  apq__form form;
   int is_variant; /* the config has code for an activation that the winner's has not */
   size_t partial, tickets;
   const apq__loaded *kernel; /* belong to the context, like all kernels */

@@ -107,6 +107,7 @@ static apq_status launch_pack(const run *r, int form, int clears, const void *x,
     args.is_static = plan->static_scale > 0;
     args.static_scale = plan->static_scale;
     args.static_zero = plan->static_zero;
+    args.gate = plan->gate;
   }
   if (clears && entry->ticket_bytes) {
     args.clear = at(r, entry->tickets);
@@ -122,8 +123,7 @@ static apq_status launch_product(const run *r, int i, const apq_output *output) 
   const apq_plan *plan = r->plan;
   const apq__entry *entry = r->slot->entry;
   const apq__product_entry *product = &entry->product[i];
-  const apq__packing *packing =
-      &entry->packing[product->wants_bytes ? APQ__FORM_OF_BYTES : APQ__FORM_OF_PLANES];
+  const apq__packing *packing = &entry->packing[product->form];
   apq_gemm_args args = plan->product[i].args;
   args.a = at(r, packing->at);
   args.y = output->y;
@@ -141,8 +141,8 @@ static apq_status launch_product(const run *r, int i, const apq_output *output) 
   args.m = r->m;
   return apq__product_launch(plan->context->device, product->kernel->kernel, &product->choice.shape,
                              &args, r->slot->maps ? &r->slot->maps[i] : NULL,
-                             (apq__map_cache *)&plan->maps, plan->recipe->key.q,
-                             product->wants_bytes, r->stream, r->error);
+                             (apq__map_cache *)&plan->maps, plan->recipe->key.q, product->form,
+                             r->stream, r->error);
 }
 
 /* All checks come first: what fails them leaves the stream, which may be under capture, as it was.
@@ -160,7 +160,7 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
                      "m=%d: not among the sizes given to apq_plan_prepare", m);
   const apq__recipe_key *key = &plan->recipe->key;
   const int count = plan->count;
-  status = check_matrix(plan, x, "x", &ldx, key->k, key->input, error);
+  status = check_matrix(plan, x, "x", &ldx, key->is_gated ? 2 * key->k : key->k, key->input, error);
   for (int i = 0; i < count && !status; i++)
     status = check_output(plan, &plan->product[i], &output[i], error);
   if (!status) status = check_workspace(plan, slot->entry, m, workspace, workspace_bytes, error);

@@ -2,8 +2,8 @@
  * fragments of mma.sync: nothing of them passes through shared memory.
  *
  * @family decode product planes
- * @parts unpack.cu quantize.cu gemm_epilogue.cu decode_core.cu decode_load.cu decode_rows.cu
- * @parts decode_groups.cu decode.cu decode_kernel.cu
+ * @parts unpack.cu activation.cu quantize.cu gemm_epilogue.cu decode_core.cu decode_load.cu
+ * @parts decode_rows.cu decode_groups.cu decode.cu decode_kernel.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

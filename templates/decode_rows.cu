@@ -40,6 +40,7 @@ APQ_FUNCTION apq_row apq_find_row(const apq_gemm_args *args, const apq_lane *lan
   int is_there = lane->m0 + row.row < args->m;
   row.k = is_there ? args->k : 0;
   row.x = (const apq_u8 *)args->x;
+  row.up = 0;
   if (is_there) row.x += (lane->m0 + row.row) * args->ldx * SRC_BYTES;
   row.chunks = is_there ? (int)lane->chunks * 16 : 0;
   row.is_whole =
@@ -56,7 +57,7 @@ APQ_FUNCTION void apq_hold_row(apq_rows *rows) {
     APQ_UNROLL
     for (int j = 0; j < CHUNK_WORDS; j++) rows->held[i].word[j] = 0;
     if (rows->row.is_whole)
-      rows->held[i] = apq_load_whole(&rows->row, i * ROW_STEP + apq_row_thread());
+      rows->held[i] = apq_load_whole(&rows->row, rows->row.x, i * ROW_STEP + apq_row_thread());
   }
 }
 
@@ -78,7 +79,7 @@ APQ_FUNCTION apq_range apq_find_range(const apq_rows *rows) {
   APQ_NO_UNROLL
   for (int chunk = apq_first_loaded(&rows->row) + apq_row_thread(); chunk < rows->row.chunks;
        chunk += ROW_STEP) {
-    apq_chunk c = apq_load_chunk(&rows->row, chunk);
+    apq_chunk c = apq_load_chunk(&rows->row, rows->row.x, chunk);
     apq_extend_range(&range, &c);
   }
   range = apq_warp_range(range);
@@ -105,7 +106,7 @@ APQ_FUNCTION apq_range apq_find_clean_range(const apq_row *row) {
   apq_range range = {LOWEST, 0};
   APQ_NO_UNROLL
   for (int chunk = apq_thread() % 32; chunk < row->chunks; chunk += 32) {
-    apq_chunk c = apq_load_chunk(row, chunk);
+    apq_chunk c = apq_load_chunk(row, row->x, chunk);
     apq_clean_chunk(&c);
     apq_extend_range(&range, &c);
   }
@@ -198,7 +199,7 @@ APQ_FUNCTION void apq_quantize_row(const apq_gemm_args *args, const apq_lane *la
   }
   APQ_NO_UNROLL
   for (int chunk = apq_first_loaded(row) + thread; (chunk & ~31) < end; chunk += ROW_STEP) {
-    apq_chunk c = apq_load_chunk(row, chunk);
+    apq_chunk c = apq_load_chunk(row, row->x, chunk);
     sum += apq_quantize_into_panel(args, lane, row, &z, chunk, &c);
   }
   APQ_UNROLL

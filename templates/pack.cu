@@ -3,13 +3,14 @@
  * operation.
  *
  * @family pack helper planes
- * @parts quantize.cu pack.cu
+ * @parts activation.cu quantize.cu pack.cu
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : bits of a code
  * @knob src       = f16 : f16 bf16 f32 codes8 : type of the rows
- * @knob form      = planes : planes bytes : bit planes, or one byte a code in the order of u8
- * kernels
- * @knob warps     = 8 : 4 8 12 16 20 24 28 32 : warps of a block
+ * @knob form      = planes : planes bytes pairs : bit planes, or one byte a code in the order of u8
+ * kernels, or such bytes made of two codes (bitplane.h)
+ * @knob warps     = 8 : 4 5 6 7 8 9 10 11 12 13 14 15 16 20 24 28 32 : warps of a block
  * @knob hold      = 4 : 1 2 4 : chunks of a row that a thread keeps in registers
+ * @knob gate      = 0 : 0 1 : the row is the product of an activated row and the one beside it
  *
  * Thread t has chunks t, t + THREADS, ...; the first HOLD of them are read once and kept while the
  * range of the row is found, the others are read again. */
@@ -19,6 +20,50 @@
 #define LOW_AT  0
 #define HIGH_AT (4 * WARPS)
 #define SUM_AT  (8 * WARPS)
+
+#if GATE
+/* gate(c) * up, rounded to the source type. */
+APQ_FUNCTION void apq_gate_chunk(const apq_gate_args *gate, apq_chunk *c, const apq_chunk *up) {
+  float y[8];
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) y[i] = apq_element(c, i);
+  apq_activate_eight(gate, y);
+  APQ_UNROLL
+  for (int i = 0; i < 8; i++) y[i] = apq_mul(y[i], apq_element(up, i));
+  APQ_UNROLL
+  for (int i = 0; i < CHUNK_WORDS; i++) {
+#if SRC == SRC_F32
+    c->word[i] = apq_float_bits(y[i]);
+#elif SRC == SRC_BF16
+    c->word[i] = apq_floats_to_bf16s(y[2 * i], y[2 * i + 1]);
+#else
+    c->word[i] = apq_floats_to_halves(y[2 * i], y[2 * i + 1]);
+#endif
+  }
+}
+#endif
+
+/* The chunks that a thread keeps. */
+APQ_FUNCTION void apq_load_held(const apq_row *row, const apq_u8 *x, apq_chunk held[HOLD]) {
+  if (row->is_whole) {
+    APQ_UNROLL
+    for (int i = 0; i < HOLD; i++) held[i] = apq_load_whole(row, x, i * THREADS + apq_thread());
+  } else {
+    APQ_UNROLL
+    for (int i = 0; i < HOLD; i++) held[i] = apq_load_ragged(row, x, i * THREADS + apq_thread());
+  }
+}
+
+/* A chunk of what is to be quantized. */
+APQ_FUNCTION apq_chunk apq_load_input(const apq_pack_args *args, const apq_row *row, int chunk) {
+  apq_chunk c = apq_load_chunk(row, row->x, chunk);
+#if GATE
+  apq_chunk up = apq_load_chunk(row, row->up, chunk);
+  apq_gate_chunk(&args->gate, &c, &up);
+#endif
+  (void)args;
+  return c;
+}
 
 #if SRC != SRC_CODES8
 /* Of the whole block, in every thread, without signs. */
@@ -58,12 +103,15 @@ APQ_FUNCTION void apq_store_chunk(const apq_row *row, const apq_place *place, in
       apq_stg32(place->out + (chunk & ~3) + 4 * i * place->plane_bytes, mine);
   }
 #else
+  apq_u32 mine[2] = {apq_transpose_lanes(word[0]), apq_transpose_lanes(word[1])};
+#if FORM == FORM_PAIRS
+  mine[1] += 0x01010101u;
+  mine[0] = 16 * mine[0] - mine[1] + 0x10101010u;
+#endif
   APQ_UNROLL
-  for (int i = 0; i < 2; i++) {
-    apq_u32 mine = apq_transpose_lanes(word[i]);
+  for (int i = 0; i < 2; i++)
     if (chunk < row->chunks)
-      apq_stg32(place->out + (chunk & ~15) * 8 + (chunk & 12) + 64 * i, mine);
-  }
+      apq_stg32(place->out + (chunk & ~15) * 8 + (chunk & 12) + 64 * i, mine[i]);
 #endif
 }
 
@@ -106,7 +154,11 @@ APQ_FUNCTION apq_u32 apq_pack_chunk(const apq_pack_args *args, const apq_row *ro
  * registers enough to hold the chunks. */
 #if SRC == SRC_F32 || APQ_CC < 80
 #define RESIDENT (1024 / THREADS)
-#elif WARPS >= 12 && (FORM == FORM_BYTES || BITS <= 4)
+#elif GATE && THREADS <= 576
+#define RESIDENT (1152 / THREADS)
+#elif GATE
+#define RESIDENT (1024 / THREADS)
+#elif WARPS >= 11 && (FORM == FORM_BYTES || BITS <= 4)
 /* Long rows: a block more, for which 40 registers are enough. */
 #define RESIDENT (1536 / THREADS)
 #else
@@ -124,6 +176,7 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
   apq_row row;
   row.row = apq_block_x();
   row.x = (const apq_u8 *)args.x + row.row * args.ldx * SRC_BYTES;
+  row.up = row.x + (long long)args.k * SRC_BYTES;
   row.k = args.k;
   row.chunks = (args.k + 127) / 128 * 16;
   row.is_whole =
@@ -143,13 +196,13 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
     apq_stg32(args.clear + i, 0);
 
   apq_chunk held[HOLD];
-  if (row.is_whole) {
-    APQ_UNROLL
-    for (int i = 0; i < HOLD; i++) held[i] = apq_load_whole(&row, i * THREADS + apq_thread());
-  } else {
-    APQ_UNROLL
-    for (int i = 0; i < HOLD; i++) held[i] = apq_load_ragged(&row, i * THREADS + apq_thread());
-  }
+  apq_load_held(&row, row.x, held);
+#if GATE
+  apq_chunk up[HOLD];
+  apq_load_held(&row, row.up, up);
+  APQ_UNROLL
+  for (int i = 0; i < HOLD; i++) apq_gate_chunk(&args.gate, &held[i], &up[i]);
+#endif
 
 #if SRC != SRC_CODES8
   apq_quantizer quantizer;
@@ -165,7 +218,7 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
     for (int i = 0; i < HOLD; i++) apq_extend_range(&range, &held[i]);
     APQ_NO_UNROLL
     for (int chunk = HOLD * THREADS + apq_thread(); chunk < row.chunks; chunk += THREADS) {
-      apq_chunk c = apq_load_chunk(&row, chunk);
+      apq_chunk c = apq_load_input(&args, &row, chunk);
       if (row.is_dirty) apq_clean_chunk(&c);
       apq_extend_range(&range, &c);
     }
@@ -194,7 +247,7 @@ APQ_KERNEL(KERNEL, apq_pack_args, THREADS, RESIDENT) {
       sum += PACK_CHUNK(i * THREADS + apq_thread(), &held[i]);
   APQ_NO_UNROLL
   for (int first = HOLD * THREADS + 32 * warp; first < row.chunks; first += THREADS) {
-    apq_chunk c = apq_load_chunk(&row, first + lane);
+    apq_chunk c = apq_load_input(&args, &row, first + lane);
 #if SRC != SRC_CODES8
     if (row.is_dirty) apq_clean_chunk(&c);
 #endif

@@ -32,12 +32,12 @@ typedef struct apq_chunk {
   apq_u32 word[CHUNK_WORDS];
 } apq_chunk;
 
-/* A row; the block's, or one of them. */
+/* A row. */
 typedef struct apq_row {
-  const apq_u8 *x;
-  int row, k, chunks; /* chunks up to the end of the packed row, a multiple of 16 */
-  int is_whole;       /* chunks are aligned and k ends with one */
-  int is_dirty;       /* what is not finite is to be replaced by 0 */
+  const apq_u8 *x, *up; /* up: with GATE, the factors of what is activated */
+  int row, k, chunks;   /* chunks up to the end of the packed row, a multiple of 16 */
+  int is_whole;         /* chunks are aligned and k ends with one */
+  int is_dirty;         /* what is not finite is to be replaced by 0 */
 } apq_row;
 
 /* What the kernel before this one may still be writing is not read through the path of data that
@@ -53,9 +53,9 @@ typedef struct apq_row {
 #endif
 
 /* Elements 8 chunk ... 8 chunk + 7; zeros past k. */
-APQ_FUNCTION apq_chunk apq_load_whole(const apq_row *row, int chunk) {
+APQ_FUNCTION apq_chunk apq_load_whole(const apq_row *row, const apq_u8 *x, int chunk) {
   apq_chunk c;
-  const apq_u8 *at = row->x + (long long)chunk * (8 * SRC_BYTES);
+  const apq_u8 *at = x + (long long)chunk * (8 * SRC_BYTES);
   APQ_UNROLL
   for (int i = 0; i < CHUNK_WORDS; i++) c.word[i] = 0;
   if (8 * chunk >= row->k) return c;
@@ -73,9 +73,9 @@ APQ_FUNCTION apq_chunk apq_load_whole(const apq_row *row, int chunk) {
 }
 
 /* The same where chunks are not aligned or the last is not whole. */
-APQ_FUNCTION apq_chunk apq_load_ragged(const apq_row *row, int chunk) {
+APQ_FUNCTION apq_chunk apq_load_ragged(const apq_row *row, const apq_u8 *x, int chunk) {
   apq_chunk c;
-  const apq_u8 *at = row->x + (long long)chunk * (8 * SRC_BYTES);
+  const apq_u8 *at = x + (long long)chunk * (8 * SRC_BYTES);
   int left = row->k - 8 * chunk;
   APQ_UNROLL
   for (int i = 0; i < CHUNK_WORDS; i++) {
@@ -96,9 +96,21 @@ APQ_FUNCTION apq_chunk apq_load_ragged(const apq_row *row, int chunk) {
   return c;
 }
 
-APQ_FUNCTION apq_chunk apq_load_chunk(const apq_row *row, int chunk) {
-  return row->is_whole ? apq_load_whole(row, chunk) : apq_load_ragged(row, chunk);
+APQ_FUNCTION apq_chunk apq_load_chunk(const apq_row *row, const apq_u8 *x, int chunk) {
+  return row->is_whole ? apq_load_whole(row, x, chunk) : apq_load_ragged(row, x, chunk);
 }
+
+#if SRC != SRC_CODES8
+APQ_FUNCTION float apq_element(const apq_chunk *c, int i) {
+#if SRC == SRC_F32
+  return apq_bits_float(c->word[i]);
+#elif SRC == SRC_BF16
+  return apq_bits_float(i % 2 ? c->word[i / 2] & 0xffff0000u : c->word[i / 2] << 16);
+#else
+  return apq_half_to_float((apq_u16)(c->word[i / 2] >> (i % 2 * 16)));
+#endif
+}
+#endif
 
 #if SRC != SRC_CODES8
 /* Bits of infinity, and of the largest of what is read as integers: magnitudes of halves are
@@ -182,16 +194,6 @@ APQ_FUNCTION float apq_magnitude(apq_u32 bits) {
   return apq_half_to_float((apq_u16)bits);
 #else
   return apq_bf16_to_float((apq_u16)bits);
-#endif
-}
-
-APQ_FUNCTION float apq_element(const apq_chunk *c, int i) {
-#if SRC == SRC_F32
-  return apq_bits_float(c->word[i]);
-#elif SRC == SRC_BF16
-  return apq_bits_float(i % 2 ? c->word[i / 2] & 0xffff0000u : c->word[i / 2] << 16);
-#else
-  return apq_half_to_float((apq_u16)(c->word[i / 2] >> (i % 2 * 16)));
 #endif
 }
 
@@ -290,7 +292,7 @@ APQ_FUNCTION void apq_join_codes(const apq_row *row, int chunk, const apq_u32 co
   }
 }
 
-#if FORM != FORM_BYTES
+#if FORM != FORM_BYTES && FORM != FORM_PAIRS
 /* An 8x8 bit transpose: bit i of byte b of the result is bit b of byte i.  Planes from the fourth
  * on are the second word, which is zero for fewer bits. */
 APQ_FUNCTION void apq_transpose_bits(apq_u32 word[2]) {

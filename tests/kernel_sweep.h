@@ -51,6 +51,8 @@ static const sweep_kind sweep_kinds[] = {
     {"igmma", "unpack=shared"},
     {"decode", "core=b1,group=32"},
     {"decode", "core=u8,group=32"},
+    {"imma", "form=pairs"},
+    {"imma_bulk", "form=pairs"},
     {"decode", "core=b1,src=f16"},
     {"decode", "core=u8,src=f16"},
     {"decode", "core=b1,src=f16,group=32"},
@@ -161,7 +163,11 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
              i % 7 == 1                   ? "direct"
              : ease < 2 && i % 7 % 2 == 0 ? "tensor"
                                           : "staged",
-             outs[type], i % 11 == 3 && type != 1, i / 2 % 2);
+             outs[type],
+             type == 1     ? 0
+             : i % 11 == 3 ? 2
+                           : i % 11 == 7,
+             i / 2 % 2);
     if (apq__config_parse(text, &config, NULL)) return 0;
     /* The families on bytes take them all, by turns. */
     if (is_grouped && !is_b1) sweep_set(&config, "group", 32 << i % 4);

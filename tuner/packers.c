@@ -20,10 +20,10 @@ static apq_status load(apq__compile_fn *compile, const char *cache_dir, apq__dev
   return status;
 }
 
-static void fill_args(const apq__device_data *data, int bytes, apq_pack_args *args) {
+static void fill_args(const apq__device_data *data, apq__form form, apq_pack_args *args) {
   const apq__problem *problem = &data->problem;
   const apq_gemm_args *product = &data->args;
-  *args = (apq_pack_args){.out = bytes ? data->a_bytes : data->a_planes,
+  *args = (apq_pack_args){.out = data->a[form],
                           .sum = data->a_sum,
                           .group_sum = data->a_group_sum,
                           .scale = data->a_scale,
@@ -31,8 +31,7 @@ static void fill_args(const apq__device_data *data, int bytes, apq_pack_args *ar
                           .ldx = product->ldx,
                           .rows = problem->m,
                           .k = problem->k,
-                          .row_bytes = (int)(bytes ? apq__byte_row_bytes(problem->k)
-                                                   : apq__plane_row_bytes(problem->k)),
+                          .row_bytes = (int)apq__form_row_bytes(form, problem->k),
                           .format = product->format,
                           .group = product->group,
                           .groups = product->groups,
@@ -47,9 +46,7 @@ static apq_status poison(apq__device_data *data, apq_error *error) {
   const struct {
     void *at;
     size_t bytes;
-  } block[] = {{data->a_planes, data->a_planes_bytes},
-               {data->a_bytes, data->a_bytes_bytes},
-               {data->a_sum, m * 4},
+  } block[] = {{data->a_sum, m * 4},
                {data->a_scale, m * 4},
                {data->a_zero, m * 4},
                {data->a_group_sum, m * (size_t)data->args.groups * 4}};
@@ -69,15 +66,16 @@ apq_status apq__packers_make(apq__compile_fn *compile, const char *cache_dir,
   if (!problem->in) return APQ_OK;
   if (!data->a_zero)
     status = device->ops->alloc(device, (size_t)problem->m * 4, &data->pack_zero, error);
-  for (int bytes = 0; bytes < 2 && status == APQ_OK; bytes++) {
-    apq__packer *packer = &data->packer[bytes];
+  for (int i = 0; i < APQ__FORM_COUNT && status == APQ_OK; i++) {
+    const apq__form form = (apq__form)i;
+    apq__packer *packer = &data->packer[form];
     apq__config config;
-    if (!(bytes ? data->a_bytes : data->a_planes)) continue;
-    status = apq__pack_config(apq__input_dtype(problem->in), problem, bytes, &config, error);
+    if (!data->a[form]) continue;
+    status = apq__pack_config(apq__input_dtype(problem->in), problem, form, &config, error);
     if (status == APQ_OK)
       status = apq__config_limits(&config, problem, &device->target, &packer->shape, error);
     if (status == APQ_OK) status = load(compile, cache_dir, device, &config, packer, error);
-    fill_args(data, bytes, &packer->args);
+    fill_args(data, form, &packer->args);
   }
   return status == APQ_OK ? poison(data, error) : status;
 }

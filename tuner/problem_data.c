@@ -304,16 +304,13 @@ static apq_status upload(apq__device *device, const void *from, size_t bytes, vo
 
 /* Packs an operand on the host in one form and uploads it. */
 static apq_status upload_packed(apq__device *device, const uint8_t *codes, int64_t rows, int64_t k,
-                                int bits, int form, void **to, size_t *bytes, apq_error *error) {
-  *bytes = (size_t)(form == APQ__FORM_BYTES ? rows * apq__byte_row_bytes(k)
-                                            : apq__planes_bytes(rows, k, bits));
+                                int bits, apq__form form, void **to, size_t *bytes,
+                                apq_error *error) {
+  *bytes = (size_t)apq__form_bytes(form, rows, k, bits);
   uint8_t *packed = apq__alloc(*bytes);
   if (!packed)
     return apq__fail(error, APQ_OUT_OF_MEMORY, "verify", "no memory for %zu packed bytes", *bytes);
-  if (form == APQ__FORM_BYTES)
-    apq__pack_bytes(codes, k, rows, k, packed, NULL);
-  else
-    apq__pack_planes(codes, k, rows, k, bits, packed, NULL);
+  apq__pack_form(form, codes, k, rows, k, bits, packed, NULL);
   apq_status status = upload(device, packed, *bytes, to, error);
   apq__free(packed);
   return status;
@@ -335,7 +332,7 @@ static void fill_args(apq__device_data *data, const apq__host_data *host) {
   args->groups = data->problem.group ? host->groups : 0;
   args->w_group_sum = data->w_group_sum;
   args->a_group_sum = data->a_group_sum;
-  apq__gate_args(host->spec.activation, args);
+  args->gate = apq__gate_args(host->spec.activation);
   args->ldy = data->ldy;
   args->m = data->problem.m;
   args->n = data->problem.n;
@@ -383,12 +380,12 @@ apq_status apq__device_data_make(apq__device *device, const apq__host_data *host
   }
   status = upload_packed(device, host->w_codes, problem->n, problem->k, problem->p,
                          APQ__FORM_PLANES, &out->w, &out->w_bytes, error);
-  if (status == APQ_OK && (forms & APQ__FORM_PLANES))
-    status = upload_packed(device, host->a_codes, problem->m, problem->k, problem->q,
-                           APQ__FORM_PLANES, &out->a_planes, &out->a_planes_bytes, error);
-  if (status == APQ_OK && (forms & APQ__FORM_BYTES))
-    status = upload_packed(device, host->a_codes, problem->m, problem->k, problem->q,
-                           APQ__FORM_BYTES, &out->a_bytes, &out->a_bytes_bytes, error);
+  for (int i = 0; status == APQ_OK && i < APQ__FORM_COUNT; i++) {
+    const apq__form form = (apq__form)i;
+    if ((forms >> i & 1) && problem->q <= apq__form_bits(form))
+      status = upload_packed(device, host->a_codes, problem->m, problem->k, problem->q, form,
+                             &out->a[i], &out->a_bytes[i], error);
+  }
   if (status == APQ_OK)
     status = device->ops->alloc(device, out->y_bytes + 2 * CANARY, &out->y_block, error);
   if (status == APQ_OK) fill_args(out, host);
@@ -399,13 +396,14 @@ cleanup:
 
 void apq__device_data_free(apq__device_data *data) {
   if (!data || !data->device) return;
-  void *blocks[] = {data->w,         data->a_planes,    data->a_bytes,     data->w_sum,
-                    data->a_sum,     data->w_zero,      data->a_zero,      data->w_scale,
-                    data->a_scale,   data->bias,        data->other,       data->y_block,
-                    data->workspace, data->w_group_sum, data->a_group_sum, data->x,
-                    data->pack_zero};
-  for (int i = 0; i < 2; i++)
+  void *blocks[] = {data->w,           data->w_sum,   data->a_sum,     data->w_zero,
+                    data->a_zero,      data->w_scale, data->a_scale,   data->bias,
+                    data->other,       data->y_block, data->workspace, data->w_group_sum,
+                    data->a_group_sum, data->x,       data->pack_zero};
+  for (int i = 0; i < APQ__FORM_COUNT; i++)
     if (data->packer[i].module) data->device->ops->unload(data->device, data->packer[i].module);
+  for (int i = 0; i < APQ__FORM_COUNT; i++)
+    if (data->a[i]) data->device->ops->release(data->device, data->a[i]);
   for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
     if (blocks[i]) data->device->ops->release(data->device, blocks[i]);
   *data = (apq__device_data){0};
@@ -469,7 +467,7 @@ apq_status apq__test_kernel_load(apq__device *device, const apq__config *config,
   if (!family)
     return apq__fail(error, APQ_NOT_FOUND, "load", "no kernel family \"%s\"", name ? name : "");
   out->is_product = apq__family_is_product(family);
-  out->wants_bytes = apq__config_wants_bytes(config);
+  out->form = apq__config_form(config);
   apq__shape shape;
   apq_status status = apq__config_limits(config, NULL, &device->target, &shape, error);
   if (status != APQ_OK) return status;
@@ -530,12 +528,10 @@ apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const vo
   const apq__test_kernel *loaded = prepared->loaded;
   apq__device *device = data->device;
   apq_status status = APQ_OK;
-  const apq__packer *packer = &data->packer[loaded->wants_bytes];
+  const apq__packer *packer = &data->packer[loaded->form];
   const int is_packed = !data->problem.in || !apq__config_source(&loaded->config);
   prepared->args.w = w ? w : data->w;
-  prepared->args.a = a && !data->problem.in ? a
-                     : loaded->wants_bytes  ? data->a_bytes
-                                            : data->a_planes;
+  prepared->args.a = a && !data->problem.in ? a : data->a[loaded->form];
   prepared->args.x = a && data->problem.in ? a : data->x;
   prepared->args.y = y ? y : apq__device_data_y(data);
   if (prepared->tickets)
@@ -553,6 +549,6 @@ apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const vo
         apq__weights_map(device, &prepared->shape, &prepared->args, data->problem.p, &map, error);
   if (status == APQ_OK)
     status = apq__product_launch(device, prepared->kernel, &prepared->shape, &prepared->args, &map,
-                                 NULL, data->problem.q, loaded->wants_bytes, stream, error);
+                                 NULL, data->problem.q, loaded->form, stream, error);
   return status;
 }

@@ -76,8 +76,8 @@ typedef struct apq__packer {
 typedef struct apq__device_data {
   apq__device *device;
   apq__problem problem;
-  void *w, *a_planes, *a_bytes; /* a form not asked for is NULL */
-  size_t w_bytes, a_planes_bytes, a_bytes_bytes;
+  void *w, *a[APQ__FORM_COUNT]; /* a form not asked for is NULL */
+  size_t w_bytes, a_bytes[APQ__FORM_COUNT];
   void *w_sum, *a_sum, *w_zero, *a_zero, *w_scale, *a_scale, *bias, *other;
   void *w_group_sum, *a_group_sum;
   void *y_block; /* y between two canaries */
@@ -89,15 +89,16 @@ typedef struct apq__device_data {
   /* Of a problem whose input is not packed. */
   void *x; /* [m][ldx] */
   size_t x_bytes;
-  void *pack_zero;       /* zero points that a packer writes where products need none */
-  apq__packer packer[2]; /* into planes, into bytes (packers.h); without them products that take
-                            packed activations get those that the host packed */
+  void *pack_zero; /* zero points that a packer writes where products need none */
+  /* One for each form that there is (packers.h); without them products that take packed activations
+   * get those that the host packed. */
+  apq__packer packer[APQ__FORM_COUNT];
 } apq__device_data;
 
-/* Which forms of the activations to upload. */
-enum { APQ__FORM_PLANES = 1, APQ__FORM_BYTES = 2 };
+/* All forms that hold the problem's activations. */
+enum { APQ__ALL_FORMS = (1 << APQ__FORM_COUNT) - 1 };
 
-/* Uploads.  `ldy` at least n. */
+/* Uploads; bit i of `forms` asks for the activations in form i.  `ldy` at least n. */
 apq_status apq__device_data_make(apq__device *device, const apq__host_data *host, int forms,
                                  int64_t ldy, apq__device_data *out, apq_error *error);
 void apq__device_data_free(apq__device_data *data);
@@ -120,7 +121,8 @@ typedef struct apq__test_kernel {
   apq__kernel *kernel;
   apq__kernel_info info;
   unsigned smem_bytes;
-  int is_product, wants_bytes;
+  int is_product;
+  apq__form form; /* of the activations */
 } apq__test_kernel;
 apq_status apq__test_kernel_load(apq__device *device, const apq__config *config, const void *image,
                                  size_t size, apq__test_kernel *out, apq_error *error);

@@ -224,7 +224,7 @@ apq_status apq__candidates_pack(apq__session *session, const apq__config *winner
     apq__candidate *candidate = &out->item[out->count];
     void *image = NULL;
     size_t size;
-    status = apq__pack_config(sources[i], session->problem, apq__config_wants_bytes(winner),
+    status = apq__pack_config(sources[i], session->problem, apq__config_form(winner),
                               &candidate->config, error);
     if (status == APQ_OK)
       status = apq__artifact_id(&candidate->config, &session->target, candidate->object_id, error);

@@ -33,8 +33,9 @@ static void small_shapes(const apq__config *config, const apq__shape *launch, ap
       {tm + 1, tn - 1, 129},                   /* a second tile of one row, odd row length */
       {tm, tn, tk},                            /* nothing ragged */
       {tm - 1, tn + 1, tk * (stages + 1) + 1}, /* the ring wraps, the last stage holds one k */
-      /* Of a kernel that quantizes rows, whole chunks of eight k. */
-      {2 * tm + 3, 2 * tn + 5, tk + (base.in ? 104 : 100)},
+      /* Whole tiles, whose rows may be aligned, and others; of a kernel that quantizes rows, whole
+       * chunks of eight k. */
+      {2 * tm + 3, 2 * tn + 8, tk + (base.in ? 104 : 100)},
   };
   /* A kernel that splits K wants at least one stage for each split. */
   int least = tk * (splits - 1);
@@ -72,7 +73,8 @@ static const data_case data_cases[] = {
      APQ_COMBINE_MULTIPLY, 5, 0},
     {APQ__DATA_SPARSE, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, 0, 0, 0, 1, 0, 7,
      APQ_ACTIVATION_NONE, APQ_COMBINE_ADD, 3, 0},
-    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 3, 0, 0, 8, 0},
+    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 8, 0, APQ_COMBINE_ADD, 8,
+     0},
     {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_BIPOLAR, 1, 0, 1, 0, 1, 0, APQ_ACTIVATION_GELU,
      APQ_COMBINE_NONE, 0, 1},
     {APQ__DATA_ONES, APQ_FORMAT_INT, APQ_FORMAT_UINT, 0, 1, 0, 0, 0, 16, APQ_ACTIVATION_GELU_TANH,
@@ -80,11 +82,13 @@ static const data_case data_cases[] = {
 };
 enum { CASES = sizeof data_cases / sizeof data_cases[0] };
 
+/* Kernels whose blocks take one tile after another would have one each here: with `is_lone` one
+ * block, or cluster, takes all. */
 static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem *shape,
-                              const data_case *form, uint64_t seed, apq__verify_report *report,
-                              apq_error *error) {
+                              const data_case *form, int is_lone, uint64_t seed,
+                              apq__verify_report *report, apq_error *error) {
   int is_float = shape->out != APQ_DTYPE_I32;
-  int has_post = is_float && apq__config_has_post(&kernel->config);
+  apq__post post = is_float ? apq__config_post(&kernel->config) : APQ__POST_NONE;
   apq__data_spec spec = {*shape,
                          form->kind,
                          form->w_format,
@@ -94,8 +98,8 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                          form->w_scales && is_float,
                          form->a_scales && is_float,
                          form->bias && is_float,
-                         has_post ? form->activation : APQ_ACTIVATION_NONE,
-                         has_post ? form->combine : APQ_COMBINE_NONE,
+                         post == APQ__POST_ACTIVATION ? form->activation : APQ_ACTIVATION_NONE,
+                         post ? form->combine : APQ_COMBINE_NONE,
                          seed,
                          form->x_gap,
                          form->is_static,
@@ -106,10 +110,11 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
   void *y = NULL, *expected = NULL;
   apq_status status = apq__host_data_make(&spec, &host, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(kernel->device, &host,
-                                   kernel->wants_bytes ? APQ__FORM_BYTES : APQ__FORM_PLANES,
+    status = apq__device_data_make(kernel->device, &host, 1 << kernel->form,
                                    (int64_t)shape->n + form->gap, &data, error);
   if (status == APQ_OK) status = apq__prepared_make(kernel, &data, &prepared, error);
+  if (status == APQ_OK && is_lone && prepared.shape.is_tma)
+    prepared.shape.grid[0] = prepared.shape.cluster > 1 ? prepared.shape.cluster : 1;
   if (status == APQ_OK) status = apq__device_data_poison(&data, error);
   if (status == APQ_OK) status = apq__prepared_launch(&prepared, NULL, NULL, NULL, NULL, error);
   if (status == APQ_OK) status = kernel->device->ops->synchronize(kernel->device, NULL, error);
@@ -159,8 +164,8 @@ static apq_status verify_product(const apq__test_kernel *kernel, uint64_t seed,
   int infeasible = 0;
   for (int i = 0; i < SHAPES * forms; i++) {
     int shape = i % SHAPES, form = (shape + i / SHAPES) % CASES;
-    status = verify_case(kernel, &shapes[shape], &data_cases[form], seed + (uint64_t)i * 7919,
-                         report, error);
+    status = verify_case(kernel, &shapes[shape], &data_cases[form], i % 2,
+                         seed + (uint64_t)i * 7919, report, error);
     /* A shape that this config refuses is none it can be wrong on. */
     if (status == APQ_INFEASIBLE)
       infeasible++;
@@ -193,9 +198,8 @@ static apq_status verify_problem(const apq__test_kernel *kernel, const apq__prob
   int refuted;
   apq_status status = apq__spot_check_make(problem, seed, &check, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(kernel->device, &check.host,
-                                   kernel->wants_bytes ? APQ__FORM_BYTES : APQ__FORM_PLANES,
-                                   problem->n, &data, error);
+    status = apq__device_data_make(kernel->device, &check.host, 1 << kernel->form, problem->n,
+                                   &data, error);
   if (status == APQ_OK) status = apq__prepared_make(kernel, &data, &prepared, error);
   if (status == APQ_OK)
     status = apq__spot_check_run(&check, &prepared, &refuted, &report->outputs, error);

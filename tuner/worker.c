@@ -72,7 +72,7 @@ static apq_status prepare_slot(server *s, slot *candidate, apq_error *error) {
 static apq_status launch_slot(void *user, int set, void *stream, apq_error *error) {
   slot *candidate = user;
   const apq__rotation *rotation = candidate->rotation;
-  const void *a = apq__rotation_input(rotation, set, candidate->kernel.wants_bytes);
+  const void *a = apq__rotation_input(rotation, set, candidate->kernel.form);
   return apq__prepared_launch(&candidate->prepared, rotation->w[set], a, rotation->y[set], stream,
                               error);
 }
@@ -126,8 +126,8 @@ static apq_status do_problem(server *s, apq__message *message, apq__bytes *reply
   if (status != APQ_OK || s->device->target.emulated) return status;
   status = apq__spot_check_make(&s->problem, s->seed, &s->check, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(s->device, &s->check.host, APQ__FORM_PLANES | APQ__FORM_BYTES,
-                                   s->problem.n, &s->data, error);
+    status = apq__device_data_make(s->device, &s->check.host, APQ__ALL_FORMS, s->problem.n,
+                                   &s->data, error);
   if (status == APQ_OK)
     status = apq__packers_make(s->hooks->compile, *cache_dir ? cache_dir : NULL, &s->data, error);
   if (status == APQ_OK) status = apq__rotation_make(&s->data, &s->rotation, error);

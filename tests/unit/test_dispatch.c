@@ -11,7 +11,8 @@
 #include "dispatch.h"
 
 #define SMALL "family=bmma,swap=1,schedule=horner,tile_m=8,tile_n=64,warps_m=1,warps_n=4,tile_k=512"
-#define LARGE "family=bmma,schedule=side,tile_m=64,tile_n=64,warps_m=2,warps_n=2,stages=2"
+#define LARGE                                                                                      \
+  "family=bmma,schedule=side,tile_m=64,tile_n=64,warps_m=2,warps_n=2,stages=2,layout=xor"
 #define BYTES "family=imma,tile_m=64,tile_n=64,warps_m=2,warps_n=2,stages=2"
 
 static apq__target target_of(const char *arch) {
@@ -132,7 +133,9 @@ static void other_bits_and_outputs_are_never_near(void **state) {
 
 static void nearest_is_by_ratio_and_monotonic_in_m(void **state) {
   (void)state;
-  apq__target target = real_target();
+  /* Where one kernel is hopeless for none of these counts. */
+  apq__target target = target_of("sm_80");
+  target.emulated = 0;
   apq__winner_table table = {0};
   const int tuned[] = {32, 64, 128, 512, 2048};
   for (size_t i = 0; i < sizeof tuned / sizeof tuned[0]; i++)

@@ -243,6 +243,27 @@ static void a_stop_while_timing_keeps_the_samples(void **state) {
   apq__tune_summary_free(&summary);
 }
 
+enum { BUDGET_SECONDS = 2 };
+
+static void sleep_after_the_first_check(const apq__tune_progress *progress, void *user) {
+  (void)user;
+  if (progress->phase == APQ__TUNE_CHECK && progress->done == 1) sleep(BUDGET_SECONDS);
+}
+
+/* One kernel of several, measured alone, would count as the winner. */
+static void a_lone_kernel_wins_nothing(void **state) {
+  (void)state;
+  apq__tune_options options = base_options();
+  apq__tune_summary summary;
+  options.budget_seconds = BUDGET_SECONDS;
+  options.progress = sleep_after_the_first_check;
+  tune(&options, &summary, APQ_OK);
+  assert_true(summary.out_of_budget);
+  assert_false(summary.result[0].has_winner);
+  assert_int_equal(summary.result[0].outcome, APQ__TUNE_UNTUNED);
+  apq__tune_summary_free(&summary);
+}
+
 static void a_bench_compares_kernels_in_one_run(void **state) {
   (void)state;
   apq__tune_options options = base_options();
@@ -294,6 +315,7 @@ int main(int argc, char **argv) {
       TIMED_TEST(a_crash_while_timing_costs_one_candidate),
       TIMED_TEST(a_hidden_error_is_found_by_comparison),
       TIMED_TEST(a_stop_while_timing_keeps_the_samples),
+      TIMED_TEST(a_lone_kernel_wins_nothing),
       TIMED_TEST(a_bench_compares_kernels_in_one_run),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,9 @@ static void good_kernels_pass(void **state) {
       "family=pack,q=4,src=f16",
       "family=pack,q=8,src=f32,form=bytes",
       "family=pack,q=3,src=codes8",
+      "family=pack,q=4,src=f16,gate=1",
+      "family=pack,q=8,src=bf16,gate=1,form=bytes,hold=1",
+      "family=pack,q=2,src=f32,gate=1,warps=4",
   };
   for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
     apq__config config = complete(configs[i]);
@@ -97,6 +100,8 @@ static void planted_errors_are_refused(void **state) {
       {"family=pack,q=4,src=f16", "spoiled.k--;"},
       {"family=pack,q=4,src=f16", "spoiled.format = spoiled.format == 1 ? 2 : spoiled.format;"},
       {"family=pack,q=8,src=codes8,form=bytes", "spoiled.ldx = spoiled.k;"},
+      {"family=pack,q=8,src=f16,gate=1", "spoiled.gate.kind = 3 - spoiled.gate.kind;"},
+      {"family=pack,q=8,src=f16,gate=1", "spoiled.gate.term[0] *= 1.01f;"},
   };
   for (size_t i = 0; i < sizeof plants / sizeof plants[0]; i++) {
     apq_error error = APQ_ERROR_INIT;
@@ -131,7 +136,8 @@ static void bench_open(bench *b, apq_dtype out) {
   apq__problem problem = {2, 2, 150, 130, 700, out, 0, 0};
   apq_error error = APQ_ERROR_INIT;
   if (apq__spot_check_make(&problem, 5, &b->check, &error) ||
-      apq__device_data_make(device, &b->check.host, APQ__FORM_PLANES, problem.n, &b->data, &error))
+      apq__device_data_make(device, &b->check.host, 1 << APQ__FORM_PLANES, problem.n, &b->data,
+                            &error))
     fail_msg("%s", error.message);
 }
 
