@@ -67,7 +67,9 @@ apq__problem apq__recipe_problem(const apq__recipe_key *key, int product, int m)
                         .n = key->product[product].n,
                         .k = key->k,
                         .out = key->output,
-                        .group = key->product[product].group};
+                        .group = key->product[product].group,
+                        .in = key->count == 1 && !key->is_gated ? apq__input_of(key->input)
+                                                                : APQ__INPUT_PACKED};
 }
 
 /* ---- workspace ---- */
@@ -87,9 +89,11 @@ static void lay_out(const apq__recipe_key *key, apq__entry *entry) {
       packing->at = take(&entry->total,
                          (size_t)apq__form_bytes((apq__form)form, entry->high, key->k, key->q));
   }
-  entry->sums = take(&entry->total, row);
-  entry->group_sums = take(&entry->total, row * (size_t)entry->groups);
-  if (key->input != APQ_DTYPE_CODES8) {
+  if (entry->is_packed) {
+    entry->sums = take(&entry->total, row);
+    entry->group_sums = take(&entry->total, row * (size_t)entry->groups);
+  }
+  if (entry->is_packed && key->input != APQ_DTYPE_CODES8) {
     entry->scales = take(&entry->total, row);
     entry->zeros = take(&entry->total, row);
   }
@@ -105,12 +109,12 @@ static void lay_out(const apq__recipe_key *key, apq__entry *entry) {
 
 /* ---- choices ---- */
 
-/* The packing that a product wants, its config and shape filled in. */
+/* The packing that a product wants, if any, its config and shape filled in. */
 static apq_status use_form(apq_context *context, const apq__recipe_key *key, apq__entry *entry,
                            const apq__product_entry *product, apq_error *error) {
   const apq__form form = product->form;
   apq__packing *packing = &entry->packing[form];
-  if (packing->is_used) return APQ_OK;
+  if (product->quantizes || packing->is_used) return APQ_OK;
   const apq__problem problem = apq__recipe_problem(key, 0, entry->high);
   apq_status status = apq__pack_config(key->input, &problem, form, &packing->config, error);
   if (!status && key->is_gated) status = apq__config_set_int(&packing->config, "gate", 1, error);
@@ -119,6 +123,7 @@ static apq_status use_form(apq_context *context, const apq__recipe_key *key, apq
                                 &packing->shape, error);
   packing->row_bytes = (int)apq__form_row_bytes(form, key->k);
   packing->is_used = !status;
+  entry->is_packed |= !status;
   return status;
 }
 
@@ -129,6 +134,7 @@ static apq_status take_choice(apq_context *context, const apq__recipe_key *key, 
                               apq_error *error) {
   product->choice = *choice;
   product->form = apq__config_form(&choice->config);
+  product->quantizes = apq__config_source(&choice->config) != NULL;
   product->is_variant = apq__config_post(&choice->config) < key->product[i].post;
   if (!product->is_variant) return APQ_OK;
   const apq__problem problem = apq__recipe_problem(key, i, high);

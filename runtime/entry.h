@@ -37,6 +37,7 @@ typedef struct apq__packing {
 typedef struct apq__product_entry {
   apq__choice choice; /* for `high` tokens, which serves fewer as well */
   apq__form form;
+  int quantizes;  /* the kernel takes the plan's input itself: no packing, `form` says nothing */
   int is_variant; /* the config has code for an activation that the winner's has not */
   size_t partial, tickets;
   const apq__loaded *kernel; /* belong to the context, like all kernels */
@@ -48,6 +49,7 @@ typedef struct apq__entry {
   struct apq__entry *next; /* of the same recipe */
   int low, high;
   apq__packing packing[APQ__FORM_COUNT];
+  int is_packed;     /* some packing is used */
   size_t sums;       /* int32 [m] */
   size_t group_sums; /* int32 [m][groups], with groups */
   size_t scales;     /* float [m], quantized inputs only */
@@ -81,6 +83,8 @@ void apq__recipes_close(apq__recipe_list *list);
 apq_status apq__recipe_get(apq_context *context, const apq__recipe_key *key, apq__recipe **out,
                            apq_error *error);
 
+/* With the plan's input only where the product could quantize it for itself: nobody else needs it,
+ * and it is not two matrices side by side. */
 apq__problem apq__recipe_problem(const apq__recipe_key *key, int product, int m);
 
 /* The entry for low .. high, made and its kernels loaded when the recipe has none. */
