@@ -44,6 +44,12 @@ static void shapes_are_read(void **state) {
   assert_int_equal(apq__parse_outputs("--out", "f16,i32,f16", out, &count, NULL), APQ_OK);
   assert_int_equal(count, 2);
   assert_int_equal(out[1], APQ_DTYPE_I32);
+  apq__input input[4];
+  assert_int_equal(apq__parse_inputs("--input", "f16,packed,f16", input, &count, NULL), APQ_OK);
+  assert_int_equal(count, 2);
+  assert_int_equal(input[1], APQ__INPUT_PACKED);
+  assert_int_equal(apq__parse_inputs("--input", "f16,codes8", input, &count, NULL),
+                   APQ_INVALID_ARGUMENT);
 }
 
 static void bad_lists_are_refused_by_name(void **state) {

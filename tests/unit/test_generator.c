@@ -219,7 +219,8 @@ static void a_default_exists_for_every_problem_and_arch(void **state) {
     for (int p = 1; p <= 8; p++)
       for (int q = 1; q <= 8; q++)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16, 0, 0};
+          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16,
+                                  0, 0};
           apq__config config;
           apq_error error = APQ_ERROR_INIT;
           if (apq__default_config(&problem, &target, &config, &error))
