@@ -13,7 +13,8 @@ static int source_bytes(const apq__config *config) {
 static int quantizing_smem(const apq__decode_knobs *d, int before) {
   int warps = d->threads / 32, at_once = d->tile_m < warps ? d->tile_m : warps;
   int aligned = (before + 15) / 16 * 16 - before;
-  return aligned + 8 * warps + 8 * d->tile_m + 4 * d->tile_m * (warps / at_once);
+  int tokens = (8 * warps + 8 * d->tile_m + 4 * d->tile_m * (warps / at_once) + 15) / 16 * 16;
+  return aligned + tokens + 8 * d->src_bytes * (d->hold + 1) * d->threads;
 }
 
 apq__decode_knobs apq__decode_read(const apq__config *config) {
@@ -64,8 +65,8 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   int chains = d.tiles * d.fragments * scales < 4 ? 2 : 1;
   int planes = d.is_bytes ? scales * chains : d.is_horner ? 1 : d.p;
   int sums = 4 * d.tiles * d.fragments * planes;
-  /* What is kept of a row and its codes are done with before there are sums. */
-  int quantizing = d.src_bytes ? 2 * d.src_bytes * d.hold + 24 : 0;
+  /* A chunk of a row and its codes are done with before there are sums. */
+  int quantizing = d.src_bytes ? 2 * d.src_bytes + 28 : 0;
   d.other_registers = (sums > quantizing ? sums : quantizing) + (d.is_keep ? activations : 0) + 34;
   return d;
 }

@@ -31,7 +31,8 @@
  * meanwhile
  * @knob src       = packed : packed f16 bf16 f32 : activations as pack leaves them, or rows of this
  * type, which each block quantizes
- * @knob hold      = 1 : 1 2 4 8 : chunks of eight k of a row that a thread keeps meanwhile (src)
+ * @knob hold      = 1 : 1 2 4 8 16 : chunks of eight k of a row that a thread keeps, in shared
+ * memory (src)
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * The weights are the 16-row side of the mma, the activations its columns: with b1 the planes of a

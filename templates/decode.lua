@@ -51,7 +51,7 @@ return space {
     min_blocks = { 1, 2 },
     release = { "start", "issue" },
     src = { "packed", "f16", "bf16", "f32" },
-    hold = { 1, 2, 4, 8 },
+    hold = { 1, 2, 4, 8, 16 },
   },
 
   constraints = {
@@ -101,12 +101,11 @@ return space {
       local warps = config.warps_k * config.warps_n
       return warps >= 4 and warps <= 16
     end },
-    -- What is not kept is read again: as much as there is of a row, up to 32 registers.
+    -- What is not kept is read again, behind the weights.
     { "chunks of rows that are quantized here", function(config, problem)
       if config.src == "packed" then return config.hold == 1 end
-      local most = config.src == "f32" and 4 or 8
       local has, enough = chunks(config, problem), 1
-      while enough < has and enough < most do enough = 2 * enough end
+      while enough < has and enough < 16 do enough = 2 * enough end
       return config.hold == enough
     end },
     { "16 rows for each block of a cluster", function(config) return rows(config) >= 16 * config.cluster end },

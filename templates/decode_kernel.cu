@@ -64,7 +64,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_activations *kept = 0;
 #endif
 #if QUANTIZES
-  apq_rows rows;
+  apq_row input;
 #elif OPERAND == OPERAND_SHARED
   apq_copies first_copies, *copies = &first_copies;
 #else
@@ -85,7 +85,8 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #endif
 #if !PDL
 #if QUANTIZES
-  apq_start_rows(&args, &lane, &rows);
+  input = apq_find_row(&args, &lane, 0);
+  apq_hold_row(&input);
 #else
 #if OPERAND == OPERAND_SHARED
   first_copies = apq_plan_copies(&args, &lane);
@@ -121,7 +122,8 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #endif
   apq_grid_wait();
 #if QUANTIZES
-  apq_start_rows(&args, &lane, &rows);
+  input = apq_find_row(&args, &lane, 0);
+  apq_hold_row(&input);
 #else
   apq_start_activations(&args, &lane, &use, item, kept, copies);
 #endif
@@ -130,7 +132,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #endif
 #endif
 #if QUANTIZES
-  apq_quantize_rows(&args, &lane, &rows);
+  apq_quantize_rows(&args, &lane, &input);
 #endif
   apq_raw_edge row = {0, 0, 0.0f, 0.0f};
 #if !QUANTIZES

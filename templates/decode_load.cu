@@ -26,14 +26,17 @@
 #define SETS_END  (SETS_AT + SETS * 4 * SET_WORDS)
 
 #if QUANTIZES
-/* Then what comes of quantizing: the ranges that the warps found, 8 bytes each, the tokens' scales
- * and zero points, and each warp's part of their sums. */
+/* Then what comes of quantizing: the ranges that the warps found, the tokens' scales and zero
+ * points, each warp's part of their sums; and the chunks of its row that each thread keeps, in
+ * parts of 16 bytes. */
 #define ROWS_AT_ONCE  (TILE_M < WARPS ? TILE_M : WARPS)
 #define ROW_WARPS     (WARPS / ROWS_AT_ONCE)
 #define RANGES_AT     ((SETS_END + 15) / 16 * 16)
 #define TOKENS_AT     (RANGES_AT + 8 * WARPS)
 #define TOKEN_SUMS_AT (TOKENS_AT + 8 * TILE_M)
-#define PANEL_AT      ((TOKEN_SUMS_AT + 4 * TILE_M * ROW_WARPS + 127) / 128 * 128)
+#define HELD_AT       ((TOKEN_SUMS_AT + 4 * TILE_M * ROW_WARPS + 15) / 16 * 16)
+#define HELD_PARTS    (SRC_BYTES / 2)
+#define PANEL_AT      ((HELD_AT + 16 * HELD_PARTS * (HOLD + 1) * THREADS + 127) / 128 * 128)
 #else
 #define PANEL_AT ((SETS_END + 127) / 128 * 128)
 #endif

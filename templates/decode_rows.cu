@@ -22,14 +22,12 @@ APQ_FUNCTION apq_u32 apq_token_group_sum(const apq_gemm_args *args, const apq_la
 
 /* ROW_WARPS warps go through a row, ROWS_AT_ONCE rows side by side; more tokens than warps take
  * several rounds.  Thread t of a row has its chunks t, t + ROW_STEP, ...  Each block of a cluster
- * needs the range and the sum of the whole row, and keeps the codes of its own k. */
+ * needs the range and the sum of the whole row, and keeps the codes of its own k.
+ *
+ * The row comes by cp.async, each chunk to a place of its thread's own, and is taken from there
+ * alone: the assembler counts a load into registers with the loads of weights before it, and who
+ * waits for it waits for them. */
 #define ROW_STEP (32 * ROW_WARPS)
-
-/* What a thread has of the first round. */
-typedef struct apq_rows {
-  apq_row row;
-  apq_chunk held[HOLD];
-} apq_rows;
 
 APQ_FUNCTION int apq_row_thread(void) { return apq_thread() % ROW_STEP; }
 
@@ -50,41 +48,63 @@ APQ_FUNCTION apq_row apq_find_row(const apq_gemm_args *args, const apq_lane *lan
   return row;
 }
 
-/* Loads what is kept of a row: nothing of one whose chunks are ragged. */
-APQ_FUNCTION void apq_hold_row(apq_rows *rows) {
+/* Where chunk i of this thread is: its own place, or the last for whatever is not kept. */
+APQ_FUNCTION int apq_held_at(int i) {
+  return HELD_AT + 16 * ((i < HOLD ? i : HOLD) * HELD_PARTS * THREADS + apq_thread());
+}
+
+/* Starts the copies of a chunk of a whole row; zeros past k. */
+APQ_FUNCTION void apq_copy_chunk(const apq_row *row, int i) {
+  int chunk = i * ROW_STEP + apq_row_thread(), is_there = 8 * chunk < row->k;
+  const apq_u8 *from = row->x + (is_there ? (long long)chunk * (8 * SRC_BYTES) : 0);
   APQ_UNROLL
-  for (int i = 0; i < HOLD; i++) {
-    APQ_UNROLL
-    for (int j = 0; j < CHUNK_WORDS; j++) rows->held[i].word[j] = 0;
-    if (rows->row.is_whole)
-      rows->held[i] = apq_load_whole(&rows->row, rows->row.x, i * ROW_STEP + apq_row_thread());
+  for (int j = 0; j < HELD_PARTS; j++)
+    apq_cp_async16(apq_held_at(i) + 16 * THREADS * j, from + 16 * j, is_there ? 16 : 0);
+}
+
+/* Starts the copies of what is kept of a row: nothing of one whose chunks are ragged. */
+APQ_FUNCTION void apq_hold_row(const apq_row *row) {
+  if (!row->is_whole) return;
+  APQ_UNROLL
+  for (int i = 0; i < HOLD; i++) apq_copy_chunk(row, i);
+  apq_cp_async_commit();
+}
+
+/* Brings a chunk that is not kept. */
+APQ_FUNCTION void apq_bring_chunk(const apq_row *row, int i) {
+  if (row->is_whole) {
+    apq_copy_chunk(row, i);
+    apq_cp_async_commit();
+    apq_cp_async_wait(0);
+    return;
+  }
+  apq_chunk c = apq_load_ragged(row, row->x, i * ROW_STEP + apq_row_thread());
+  APQ_UNROLL
+  for (int j = 0; j < HELD_PARTS; j++) {
+    apq_u32x4 four = {c.word[4 * j], c.word[4 * j + 1], c.word[4 * j + 2], c.word[4 * j + 3]};
+    apq_sts128(apq_held_at(i) + 16 * THREADS * j, four);
   }
 }
 
-APQ_FUNCTION void apq_start_rows(const apq_gemm_args *args, const apq_lane *lane, apq_rows *rows) {
-  rows->row = apq_find_row(args, lane, 0);
-  apq_hold_row(rows);
-}
-
-/* Where the chunks begin that are not kept. */
-APQ_FUNCTION int apq_first_loaded(const apq_row *row) {
-  return row->is_whole ? HOLD * ROW_STEP : 0;
-}
-
-/* Of the row, in all of its threads. */
-APQ_FUNCTION apq_range apq_find_range(const apq_rows *rows) {
-  apq_range range = {LOWEST, 0};
+/* Chunk i of this thread. */
+APQ_FUNCTION apq_chunk apq_get_chunk(const apq_row *row, int i) {
+  apq_chunk c;
+  if (i >= HOLD || !row->is_whole) apq_bring_chunk(row, i);
   APQ_UNROLL
-  for (int i = 0; i < HOLD; i++) apq_extend_range(&range, &rows->held[i]);
-  APQ_NO_UNROLL
-  for (int chunk = apq_first_loaded(&rows->row) + apq_row_thread(); chunk < rows->row.chunks;
-       chunk += ROW_STEP) {
-    apq_chunk c = apq_load_chunk(&rows->row, rows->row.x, chunk);
-    apq_extend_range(&range, &c);
+  for (int j = 0; j < HELD_PARTS; j++) {
+    apq_u32x4 four = apq_lds128(apq_held_at(i) + 16 * THREADS * j);
+    c.word[4 * j] = four.x, c.word[4 * j + 1] = four.y;
+    c.word[4 * j + 2] = four.z, c.word[4 * j + 3] = four.w;
   }
-  range = apq_warp_range(range);
+  return c;
+}
+
+/* The largest of the row's warps', in all of its threads: a word of each, for numbers of 4 bytes
+ * two. */
+APQ_FUNCTION apq_range apq_exchange_range(apq_range range) {
 #if ROW_WARPS > 1
   int warp = apq_thread() / 32, first = warp / ROW_WARPS * ROW_WARPS;
+#if SRC == SRC_F32
   if (apq_thread() % 32 == 0) {
     apq_sts32(RANGES_AT + 8 * warp, range.low);
     apq_sts32(RANGES_AT + 8 * warp + 4, range.high);
@@ -96,8 +116,36 @@ APQ_FUNCTION apq_range apq_find_range(const apq_rows *rows) {
     range.low = apq_larger(range.low, apq_larger(two.x, two.z));
     range.high = apq_larger(range.high, apq_larger(two.y, two.w));
   }
+#else
+  apq_u32 both = range.low | range.high << 16;
+  if (apq_thread() % 32 == 0) apq_sts32(RANGES_AT + 4 * warp, both);
+  apq_syncthreads();
+#if ROW_WARPS == 2
+  both = apq_max_u16x2(apq_lds32(RANGES_AT + 4 * first), apq_lds32(RANGES_AT + 4 * first + 4));
+#else
+  APQ_UNROLL
+  for (int i = 0; i < ROW_WARPS; i += 4) {
+    apq_u32x4 four = apq_lds128(RANGES_AT + 4 * (first + i));
+    both = apq_max_u16x2(
+        both, apq_max_u16x2(apq_max_u16x2(four.x, four.y), apq_max_u16x2(four.z, four.w)));
+  }
+#endif
+  range.low = both & 0xffffu;
+  range.high = both >> 16;
+#endif
 #endif
   return range;
+}
+
+/* Of the row, in all of its threads. */
+APQ_FUNCTION apq_range apq_find_range(const apq_row *row) {
+  apq_range range = {LOWEST, 0};
+  APQ_NO_UNROLL
+  for (int i = 0; i * ROW_STEP + apq_row_thread() < row->chunks; i++) {
+    apq_chunk c = apq_get_chunk(row, i);
+    apq_extend_range(&range, &c);
+  }
+  return apq_exchange_range(apq_warp_range(range));
 }
 
 /* Of a row with something that is not finite, which is rare: each warp goes through all of it, so
@@ -113,17 +161,17 @@ APQ_FUNCTION apq_range apq_find_clean_range(const apq_row *row) {
   return apq_warp_range(range);
 }
 
-APQ_FUNCTION apq_quantizer apq_choose_quantizer(const apq_gemm_args *args, apq_rows *rows) {
+APQ_FUNCTION apq_quantizer apq_choose_quantizer(const apq_gemm_args *args, apq_row *row) {
   apq_quantizer z;
   if (args->is_static) {
     z.scale = args->static_scale;
     z.inverse = apq_div(1.0f, args->static_scale);
     z.zero = args->static_zero;
   } else {
-    apq_range range = apq_find_range(rows);
+    apq_range range = apq_find_range(row);
     if (range.low >= INFINITE || range.high >= INFINITE) {
-      rows->row.is_dirty = 1;
-      range = apq_find_clean_range(&rows->row);
+      row->is_dirty = 1;
+      range = apq_find_clean_range(row);
     }
     z = apq_make_quantizer(args->format, apq_magnitude(range.low), apq_magnitude(range.high));
   }
@@ -184,23 +232,16 @@ APQ_FUNCTION apq_u32 apq_quantize_into_panel(const apq_gemm_args *args, const ap
   return sum;
 }
 
-APQ_FUNCTION void apq_quantize_row(const apq_gemm_args *args, const apq_lane *lane,
-                                   apq_rows *rows) {
-  apq_quantizer z = apq_choose_quantizer(args, rows);
-  const apq_row *row = &rows->row;
+APQ_FUNCTION void apq_quantize_row(const apq_gemm_args *args, const apq_lane *lane, apq_row *row) {
   int thread = apq_row_thread(), end = 16 * (int)(lane->begin + lane->room);
+  apq_cp_async_wait(0);
+  apq_quantizer z = apq_choose_quantizer(args, row);
   if (end < (int)lane->chunks * 16) end = (int)lane->chunks * 16;
   apq_u32 sum = 0;
-  if (row->is_whole) {
-    APQ_UNROLL
-    for (int i = 0; i < HOLD; i++)
-      if (i * ROW_STEP + (thread & ~31) < end)
-        sum += apq_quantize_into_panel(args, lane, row, &z, i * ROW_STEP + thread, &rows->held[i]);
-  }
   APQ_NO_UNROLL
-  for (int chunk = apq_first_loaded(row) + thread; (chunk & ~31) < end; chunk += ROW_STEP) {
-    apq_chunk c = apq_load_chunk(row, row->x, chunk);
-    sum += apq_quantize_into_panel(args, lane, row, &z, chunk, &c);
+  for (int i = 0; i * ROW_STEP + (thread & ~31) < end; i++) {
+    apq_chunk c = apq_get_chunk(row, i);
+    sum += apq_quantize_into_panel(args, lane, row, &z, i * ROW_STEP + thread, &c);
   }
   APQ_UNROLL
   for (int mask = 16; mask > 0; mask /= 2) sum += apq_shuffle_xor(sum, mask);
@@ -211,16 +252,16 @@ APQ_FUNCTION void apq_quantize_row(const apq_gemm_args *args, const apq_lane *la
   apq_sts32(TOKENS_AT + 8 * row->row + 4, (apq_u32)z.zero);
 }
 
-/* Quantizes the block's rows, the first of which `rows` holds.  A barrier has to follow. */
-APQ_FUNCTION void apq_quantize_rows(const apq_gemm_args *args, const apq_lane *lane,
-                                    apq_rows *rows) {
-  apq_quantize_row(args, lane, rows);
+/* Quantizes the block's rows, the copies of the first of which were started.  A barrier has to
+ * follow. */
+APQ_FUNCTION void apq_quantize_rows(const apq_gemm_args *args, const apq_lane *lane, apq_row *row) {
+  apq_quantize_row(args, lane, row);
 #if TILE_M > WARPS
   APQ_NO_UNROLL
   for (int round = 1; round < TILE_M / ROWS_AT_ONCE; round++) {
-    rows->row = apq_find_row(args, lane, round);
-    apq_hold_row(rows);
-    apq_quantize_row(args, lane, rows);
+    *row = apq_find_row(args, lane, round);
+    apq_hold_row(row);
+    apq_quantize_row(args, lane, row);
   }
 #endif
 }

@@ -106,7 +106,7 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
     if (is_grouped) sweep_set(&config, "group", 32 << i % 4);
     if (is_fused) {
       apq__config_set(&config, "src", sources[i / 2 % 3], NULL);
-      sweep_set(&config, "hold", 1 << i / 3 % 4);
+      sweep_set(&config, "hold", 1 << i / 3 % 5);
     }
     if (apq__config_complete(&config, NULL) ||
         apq__config_limits(&config, NULL, target, &shape, NULL))
