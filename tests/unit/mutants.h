@@ -35,7 +35,9 @@ static inline void open_product(product *at, const char *device, int sm_count, c
   check_ok(apq__config_parse(text, &at->config, &error), &error);
   check_ok(apq__config_complete(&at->config, &error), &error);
   int p = apq__config_int(&at->config, "p", 0), q = apq__config_int(&at->config, "q", 0);
-  const apq__problem problem = {p, q, m, n, k, APQ_DTYPE_I32, 0, 0};
+  apq__problem problem = {p, q, m, n, k, APQ_DTYPE_I32, 0, 0};
+  const char *source = apq__config_source(&at->config);
+  if (source) assert_true(apq__input_parse(source, &problem.in));
   check_ok(apq__config_limits(&at->config, &problem, &at->device->target, &at->shape, &error),
            &error);
   check_ok(apq__generate(&at->config, &at->device->target, &at->source, &error), &error);
@@ -46,6 +48,8 @@ static inline void open_product(product *at, const char *device, int sm_count, c
       .y = zeros(at->device, 4 * (size_t)m * (size_t)n),
       .w_sum = zeros(at->device, 4 * (size_t)n),
       .a_sum = zeros(at->device, 4 * (size_t)m),
+      .x = zeros(at->device, 4 * (size_t)m * (size_t)k),
+      .ldx = k,
       .ldy = n,
       .m = m,
       .n = n,
