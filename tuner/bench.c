@@ -178,7 +178,7 @@ static apq_status stage_open(stage *s, apq_error *error) {
     status = apq__device_data_make(options->device, &s->check.host, APQ__ALL_FORMS, problem->n,
                                    &s->data, error);
   if (status == APQ_OK)
-    status = apq__packers_make(apq__compile, options->cache_dir, &s->data, error);
+    status = apq__packers_make(apq__generate, apq__compile, options->cache_dir, &s->data, error);
   if (status == APQ_OK) status = apq__rotation_make(&s->data, &s->rotation, error);
   if (status == APQ_OK)
     status = apq__pace_open(options->device, options->objective ? options->objective : "burst",

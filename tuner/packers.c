@@ -4,11 +4,12 @@
 #include "bitplane.h"
 #include "generator.h"
 
-static apq_status load(apq__compile_fn *compile, const char *cache_dir, apq__device *device,
-                       const apq__config *config, apq__packer *out, apq_error *error) {
+static apq_status load(apq__generate_fn *generate, apq__compile_fn *compile, const char *cache_dir,
+                       apq__device *device, const apq__config *config, apq__packer *out,
+                       apq_error *error) {
   char *source = NULL, name[APQ__WORD_MAX + 8];
   apq__object object = {0};
-  apq_status status = apq__generate(config, &device->target, &source, error);
+  apq_status status = generate(config, &device->target, &source, error);
   if (status == APQ_OK) status = compile(source, &device->target, cache_dir, &object, error);
   if (status == APQ_OK)
     status = device->ops->load(device, object.image, object.size, &out->module, error);
@@ -58,8 +59,8 @@ static apq_status poison(apq__device_data *data, apq_error *error) {
   return status;
 }
 
-apq_status apq__packers_make(apq__compile_fn *compile, const char *cache_dir,
-                             apq__device_data *data, apq_error *error) {
+apq_status apq__packers_make(apq__generate_fn *generate, apq__compile_fn *compile,
+                             const char *cache_dir, apq__device_data *data, apq_error *error) {
   apq__device *device = data->device;
   const apq__problem *problem = &data->problem;
   apq_status status = APQ_OK;
@@ -74,7 +75,8 @@ apq_status apq__packers_make(apq__compile_fn *compile, const char *cache_dir,
     status = apq__pack_config(apq__input_dtype(problem->in), problem, form, &config, error);
     if (status == APQ_OK)
       status = apq__config_limits(&config, problem, &device->target, &packer->shape, error);
-    if (status == APQ_OK) status = load(compile, cache_dir, device, &config, packer, error);
+    if (status == APQ_OK)
+      status = load(generate, compile, cache_dir, device, &config, packer, error);
     fill_args(data, form, &packer->args);
   }
   return status == APQ_OK ? poison(data, error) : status;

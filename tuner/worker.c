@@ -129,7 +129,8 @@ static apq_status do_problem(server *s, apq__message *message, apq__bytes *reply
     status = apq__device_data_make(s->device, &s->check.host, APQ__ALL_FORMS, s->problem.n,
                                    &s->data, error);
   if (status == APQ_OK)
-    status = apq__packers_make(s->hooks->compile, *cache_dir ? cache_dir : NULL, &s->data, error);
+    status = apq__packers_make(s->hooks->generate, s->hooks->compile, *cache_dir ? cache_dir : NULL,
+                               &s->data, error);
   if (status == APQ_OK) status = apq__rotation_make(&s->data, &s->rotation, error);
   if (status == APQ_OK) status = apq__pace_open(s->device, objective, &s->pace, error);
   return status;
@@ -258,6 +259,7 @@ int apq__worker_serve(const apq__worker_hooks *hooks) {
 }
 
 int apq__worker_main(void) {
-  static const apq__worker_hooks hooks = {apq__device_open, apq__compile, apq__compiler_version};
+  static const apq__worker_hooks hooks = {apq__device_open, apq__compile, apq__compiler_version,
+                                          apq__generate};
   return apq__worker_serve(&hooks);
 }

@@ -282,7 +282,7 @@ static void inputs_are_packed_or_quantized(void **state) {
     int refuted = 0;
     if (apq__spot_check_make(&problem, 5, &b.check, &error) ||
         apq__device_data_make(device, &b.check.host, APQ__ALL_FORMS, problem.n, &b.data, &error) ||
-        apq__packers_make(apq__compile, NULL, &b.data, &error))
+        apq__packers_make(apq__generate, apq__compile, NULL, &b.data, &error))
       fail_msg("%s", error.message);
     /* Without its launch there is nothing that could be right. */
     apq__packer *packer = &b.data.packer[APQ__FORM_PLANES];
