@@ -143,6 +143,10 @@ int apq__canonical_problem(const char *text, size_t length, apq__problem *out) {
   if (end - at > 6 && memcmp(at, "group=", 6) == 0 &&
       !(at = take_number(at, end, "group=", &out->group)))
     return 0;
+  if (end - at > 3 && memcmp(at, "in=", 3) == 0 &&
+      (!(at = take_word(at + 3, end, 0, name)) || at == end || *at++ != ',' ||
+       !apq__input_parse(name, &out->in) || !out->in))
+    return 0;
   if (!(at = take_number(at, end, "k=", &out->k)) || !(at = take_number(at, end, "m=", &out->m)) ||
       !(at = take_number(at, end, "n=", &out->n)))
     return 0;
@@ -167,13 +171,13 @@ static void put_text(apq__record *record, const char *text, size_t length) {
   record->size += length;
 }
 
-/* The output type and the group are one number, which is the type alone without groups: records
- * from before there were groups stay good. */
-enum { GROUP_UNIT = 256 };
+/* The output type, the group and the input are one number, which is the type alone without groups
+ * and packed: records from before there were others stay good. */
+enum { GROUP_UNIT = 256, INPUT_UNIT = 1 << 20 };
 
 static void put_problem(apq__record *record, const apq__problem *problem) {
-  const int values[] = {problem->p, problem->q, problem->m,
-                        problem->n, problem->k, (int)problem->out + GROUP_UNIT * problem->group};
+  const int kind = (int)problem->out + GROUP_UNIT * problem->group + INPUT_UNIT * (int)problem->in;
+  const int values[] = {problem->p, problem->q, problem->m, problem->n, problem->k, kind};
   for (int i = 0; i < COUNT(values); i++) put_integer(record, (uint64_t)values[i], 4);
 }
 
@@ -239,7 +243,8 @@ static int get_problem(reader *in, apq__problem *out) {
                         (int)values[3],
                         (int)values[4],
                         (apq_dtype)(values[5] % GROUP_UNIT),
-                        (int)(values[5] / GROUP_UNIT)};
+                        (int)(values[5] % INPUT_UNIT / GROUP_UNIT),
+                        (apq__input)(values[5] / INPUT_UNIT)};
   return apq__problem_check(out, NULL) == APQ_OK;
 }
 

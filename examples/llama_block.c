@@ -2,8 +2,8 @@
  *
  *   q, k, v = x Wq, x Wk, x Wv     one launch: the matrices are joined, the results are columns
  *   h       = attention(q, k, v) Wo + x
- *   g       = silu(h Wgate) * (h Wup)     h is quantized and packed once for both
- *   y       = g Wdown + h
+ *   g, u    = h Wgate, h Wup              likewise
+ *   y       = (silu(g) * u) Wdown + h     activated as it is quantized and packed
  *
  * fp16 in and out, activations quantized per token as part of each product; random weights.  In
  * place of attention stands q itself, read where it lies; RMS norms are left out.  On a GPU the
@@ -47,11 +47,14 @@ typedef struct sizes {
 
 /* Weights of one layer, four bits; fewer are the top planes of the same memory. */
 typedef struct layer {
-  apq_weights *qkv, *o, *gate, *up, *down;
+  apq_weights *qkv, *o, *gate_up, *down;
 } layer;
 
+/* The plans of a block in their order: q, k and v; o; gate and up; down. */
+enum { PARTS = 4 };
+
 typedef struct block {
-  apq_weights *view[5];
+  apq_weights *view[PARTS];
   apq_plan *qkv, *o, *gate_up, *down;
 } block;
 
@@ -76,15 +79,20 @@ static apq_weights *random_weights(int n, int k, const uint8_t *codes) {
   return weights;
 }
 
+/* `count` matrices as one. */
+static apq_weights *joined_weights(int count, int n, int k, const uint8_t *codes) {
+  apq_weights *part[3], *all = NULL;
+  for (int i = 0; i < count; i++) part[i] = random_weights(n, k, codes + 16 * i);
+  check(apq_weights_concat(context, (const apq_weights *const *)part, count, &all, &error));
+  for (int i = 0; i < count; i++) apq_weights_destroy(part[i]);
+  return all;
+}
+
 static layer make_layer(sizes s, const uint8_t *codes) {
   layer l = {0};
-  apq_weights *part[3];
-  for (int i = 0; i < 3; i++) part[i] = random_weights(s.hidden, s.hidden, codes + 16 * i);
-  check(apq_weights_concat(context, (const apq_weights *const *)part, 3, &l.qkv, &error));
-  for (int i = 0; i < 3; i++) apq_weights_destroy(part[i]);
+  l.qkv = joined_weights(3, s.hidden, s.hidden, codes);
   l.o = random_weights(s.hidden, s.hidden, codes + 48);
-  l.gate = random_weights(s.inner, s.hidden, codes + 64);
-  l.up = random_weights(s.inner, s.hidden, codes + 80);
+  l.gate_up = joined_weights(2, s.inner, s.hidden, codes + 64);
   l.down = random_weights(s.hidden, s.inner, codes + 96);
   return l;
 }
@@ -100,37 +108,35 @@ static apq_plan *make_plan(apq_plan_desc desc, const apq_weights *weights, const
 
 static block make_block(const layer *l, int weight_bits, int input_bits, const int *m, int count) {
   block b = {0};
-  apq_weights *const whole[] = {l->qkv, l->o, l->gate, l->up, l->down};
-  for (int i = 0; i < 5 && weight_bits < 4; i++)
+  apq_weights *const whole[] = {l->qkv, l->o, l->gate_up, l->down};
+  for (int i = 0; i < PARTS && weight_bits < 4; i++)
     check(apq_weights_view(whole[i], weight_bits, &b.view[i], &error));
-  const apq_weights *w[5];
-  for (int i = 0; i < 5; i++) w[i] = weight_bits < 4 ? b.view[i] : whole[i];
+  const apq_weights *w[PARTS];
+  for (int i = 0; i < PARTS; i++) w[i] = weight_bits < 4 ? b.view[i] : whole[i];
   apq_plan_desc desc = {.bits = input_bits,
                         .format = APQ_FORMAT_INT,
                         .input = APQ_DTYPE_F16,
                         .output = APQ_DTYPE_F16};
   b.qkv = make_plan(desc, w[0], m, count);
+  b.gate_up = make_plan(desc, w[2], m, count);
   desc.combine = APQ_COMBINE_ADD;
   b.o = make_plan(desc, w[1], m, count);
-  b.down = make_plan(desc, w[4], m, count);
-  const apq_product_desc gate = {
-      .weights = w[2], .activation = APQ_ACTIVATION_SILU, .combine = APQ_COMBINE_MULTIPLY};
-  desc.combine = APQ_COMBINE_NONE;
-  desc.more = &gate;
-  desc.more_count = 1;
-  b.gate_up = make_plan(desc, w[3], m, count);
+  desc.input_gate = APQ_ACTIVATION_SILU;
+  b.down = make_plan(desc, w[3], m, count);
   return b;
 }
 
 static void destroy_block(block *b) {
   apq_plan *const plans[] = {b->qkv, b->o, b->gate_up, b->down};
-  for (int i = 0; i < 4; i++) apq_plan_destroy(plans[i]);
-  for (int i = 0; i < 5; i++) apq_weights_destroy(b->view[i]);
+  for (int i = 0; i < PARTS; i++) {
+    apq_plan_destroy(plans[i]);
+    apq_weights_destroy(b->view[i]);
+  }
 }
 
-/* fp16, [m][columns] each. */
+/* fp16, [m][columns] each; gu: g, then u. */
 typedef struct buffers {
-  void *x, *qkv, *h, *g, *workspace;
+  void *x, *qkv, *h, *gu, *workspace;
   size_t workspace_bytes;
 } buffers;
 
@@ -152,30 +158,25 @@ static buffers make_buffers(sizes s, const block *b, int m) {
   free(x);
   u.qkv = device_memory(NULL, row * 3 * (size_t)s.hidden);
   u.h = device_memory(NULL, row * (size_t)s.hidden);
-  u.g = device_memory(NULL, row * (size_t)s.inner);
+  u.gu = device_memory(NULL, row * 2 * (size_t)s.inner);
   u.workspace = device_memory(NULL, u.workspace_bytes);
   return u;
 }
 
 static void free_buffers(buffers *u) {
-  void *const memory[] = {u->x, u->qkv, u->h, u->g, u->workspace};
+  void *const memory[] = {u->x, u->qkv, u->h, u->gu, u->workspace};
   for (int i = 0; i < 5; i++) apq_device_free(context, memory[i]);
 }
 
-/* The plans of a block in their order: q, k and v; o; gate and up; down. */
-enum { PARTS = 4 };
-
 static void run_part(sizes s, const block *b, const buffers *u, int m, int part, void *stream) {
   const apq_output o = {u->h, 0, u->x, 0}, down = {u->x, 0, u->h, 0};
-  const apq_output gate_up[] = {{u->g, 0, NULL, 0}, {u->g, 0, u->g, 0}};
   const int64_t qkv_row = 3 * (int64_t)s.hidden;
   void *const w = u->workspace;
   const size_t bytes = u->workspace_bytes;
   if (part == 0) check(apq_plan_run(b->qkv, m, u->x, 0, u->qkv, 0, w, bytes, stream, &error));
   if (part == 1) check(apq_plan_run_all(b->o, m, u->qkv, qkv_row, &o, 1, w, bytes, stream, &error));
-  if (part == 2)
-    check(apq_plan_run_all(b->gate_up, m, u->h, 0, gate_up, 2, w, bytes, stream, &error));
-  if (part == 3) check(apq_plan_run_all(b->down, m, u->g, 0, &down, 1, w, bytes, stream, &error));
+  if (part == 2) check(apq_plan_run(b->gate_up, m, u->h, 0, u->gu, 0, w, bytes, stream, &error));
+  if (part == 3) check(apq_plan_run_all(b->down, m, u->gu, 0, &down, 1, w, bytes, stream, &error));
 }
 
 /* y replaces x, as the next block's input. */
@@ -478,9 +479,8 @@ int main(int argc, char **argv) {
   free_buffers(&u);
   destroy_block(&b);
   for (int l = 0; l < layer_count; l++) {
-    apq_weights *const all[] = {layers[l].qkv, layers[l].o, layers[l].gate, layers[l].up,
-                                layers[l].down};
-    for (int i = 0; i < 5; i++) apq_weights_destroy(all[i]);
+    apq_weights *const all[] = {layers[l].qkv, layers[l].o, layers[l].gate_up, layers[l].down};
+    for (int i = 0; i < PARTS; i++) apq_weights_destroy(all[i]);
   }
   apq_context_close(context);
   return finite == 8 ? 0 : 1;

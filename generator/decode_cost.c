@@ -6,6 +6,17 @@
 /* What a launch takes in a chain of launches, fitted to 644 kernels of 36 problems on an H200 and
  * an H100 (docs/decode.md): it orders candidates and is within 10 % of most. */
 
+/* Cycles that quantizing a block's rows takes.  Guessed from the instructions, not measured: about
+ * 100 of a thread for each chunk of eight k, four warps side by side, and the way of the row from
+ * L2, once more for what is not kept in registers; then the ranges are exchanged. */
+static double quantize_cycles(const apq__decode_knobs *d, const apq__problem *problem) {
+  int warps = d->threads / 32, at_once = d->tile_m < warps ? d->tile_m : warps;
+  double chunks = apq__ceil_div(problem->k, 128) * 16.0;
+  double each = chunks / (32.0 * (warps / at_once)); /* of a thread, in a row */
+  double rounds = d->tile_m / at_once, again = each > d->hold ? each - d->hold : 0;
+  return rounds * (700 + 150 * again + 200) + d->tile_m * chunks * 100 / 128;
+}
+
 /* Cycles that one tile keeps an SM's units busy. */
 typedef struct {
   double fill;     /* copies of activations into shared memory, or loads into registers */
@@ -28,7 +39,8 @@ static tile_cycles tile_cost(const apq__decode_knobs *d, const apq__problem *pro
   double results = (double)d->warps_k * d->tile_m * rows * 8 / 128;
   int own = apq__ceil_div(d->results, d->threads);
   return (tile_cycles){
-      .fill = columns * column_bytes * (d->is_shared ? 1 : d->warps_n) / 72,
+      .fill = d->src_bytes ? quantize_cycles(d, problem)
+                           : columns * column_bytes * (d->is_shared ? 1 : d->warps_n) / 72,
       .products = 0.6 * at_least(tensor, at_least(integer, shared)),
       .sums = results + 12.0 * d->tiles * d->fragments + 100.0 * own,
       .unpack = d->is_bytes ? rows * k / 2048 * apq__unpack_operations[d->p] : 0,
@@ -60,7 +72,7 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
   tile_cycles tile = tile_cost(&d, problem);
   double each = tile.products + tile.sums + (d.unpacks_early ? 0 : tile.unpack);
   double busy = turns * each + (d.persist ? here : turns) * tile.fill;
-  double latency = 600 + 400 * (steps - 1) * rounds + 500 * (rounds - 1);
+  double latency = 600 + 400 * (steps - 1) * rounds / d.stages + 500 * (rounds - 1);
   double late = apq__config_is(config, "release", "issue") ? 80 : 0;
 
   double weights = (double)problem->n * problem->k / 8 * d.p;

@@ -11,6 +11,9 @@ typedef struct apq__decode_knobs {
       unpacks_first;
   int threads, rows, own, results; /* own: rows that a block finishes */
   int fragments;                   /* of eight columns */
+  int src_bytes;                   /* of a number that the block quantizes; 0: it is packed */
+  int hold;            /* chunks of eight of them that a thread keeps in shared memory */
+  int panel_columns;   /* of activations in shared memory */
   int a_chunks;        /* 16-byte chunks of activations a lane needs for a slab of a fragment */
   int load_k;          /* k of one load of all warps */
   int sum_bytes;       /* a warp's sums, or a group's */

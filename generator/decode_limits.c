@@ -2,6 +2,21 @@
 
 #include "family_impl.h"
 
+/* Bytes of a number of the source type, 0 of packed activations. */
+static int source_bytes(const apq__config *config) {
+  const char *source = apq__config_get(config, "src");
+  apq_dtype dtype;
+  return source && apq__dtype_parse(source, &dtype) ? (int)apq__dtype_bytes(dtype) : 0;
+}
+
+/* Bytes of shared memory that quantizing takes beside the panel, behind `before` others. */
+static int quantizing_smem(const apq__decode_knobs *d, int before) {
+  int warps = d->threads / 32, at_once = d->tile_m < warps ? d->tile_m : warps;
+  int aligned = (before + 15) / 16 * 16 - before;
+  int tokens = (8 * warps + 8 * d->tile_m + 4 * d->tile_m * (warps / at_once) + 15) / 16 * 16;
+  return aligned + tokens + 8 * d->src_bytes * (d->hold + 1) * d->threads;
+}
+
 apq__decode_knobs apq__decode_read(const apq__config *config) {
   apq__decode_knobs d = {0};
   d.p = apq__config_int(config, "p", 1);
@@ -26,12 +41,15 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.is_even = apq__config_int(config, "even", 0);
   d.unpacks_early = !apq__config_is(config, "unpack", "use");
   d.unpacks_first = apq__config_is(config, "unpack", "wait");
+  d.src_bytes = source_bytes(config);
+  d.hold = apq__config_int(config, "hold", 1);
   d.threads = 32 * d.warps_n * d.warps_k;
   d.rows = 16 * d.tiles * d.warps_n;
   d.own = d.rows / d.cluster;
   d.results = d.tile_m * d.own;
   int columns = d.is_bytes ? 1 : d.q <= 2 ? d.q : d.q <= 4 ? 4 : 8;
   d.fragments = apq__ceil_div(d.tile_m * columns, 8);
+  d.panel_columns = d.src_bytes ? d.tile_m * columns : 8 * d.fragments;
   d.a_chunks = d.is_bytes ? 8 : 1;
   d.load_k = 512 * d.warps_k * d.depth;
   int pitch = d.rows + (columns == 1 ? 4 : columns == 2 ? 8 : 0);
@@ -39,13 +57,17 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.sum_bytes = 4 * d.tile_m * pitch;
   d.fixed_smem = d.cluster > 1 ? 16 + 16 * d.tile_m + 4 * d.cluster * d.warps_k * sent
                                : 16 * d.tile_m + 2 * 4 * d.warps_k * d.tile_m * pitch;
+  if (d.src_bytes) d.fixed_smem += quantizing_smem(&d, d.fixed_smem);
   int activations = 4 * d.depth * d.fragments * d.a_chunks;
   int words = !d.is_bytes ? d.p : d.p > 4 ? 8 : d.p > 2 ? 4 : d.p;
   d.item_registers = 8 * d.depth * d.tiles * words + (d.is_stream ? activations : 0);
   int fields = 8 / words, scales = d.fragments <= 2 && fields <= 4 ? fields : 1;
   int chains = d.tiles * d.fragments * scales < 4 ? 2 : 1;
   int planes = d.is_bytes ? scales * chains : d.is_horner ? 1 : d.p;
-  d.other_registers = 4 * d.tiles * d.fragments * planes + (d.is_keep ? activations : 0) + 34;
+  int sums = 4 * d.tiles * d.fragments * planes;
+  /* A chunk of a row and its codes are done with before there are sums. */
+  int quantizing = d.src_bytes ? 2 * d.src_bytes + 28 : 0;
+  d.other_registers = (sums > quantizing ? sums : quantizing) + (d.is_keep ? activations : 0) + 34;
   return d;
 }
 
@@ -62,10 +84,12 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
   long long line = d.is_bytes ? 128 : 1024; /* k of 128 bytes of a column */
   long long panel =
       problem && d.is_shared
-          ? 8ll * d.fragments * ((apq__decode_block_k(&d, problem) + line - 1) / line) * 128
+          ? 1ll * d.panel_columns * ((apq__decode_block_k(&d, problem) + line - 1) / line) * 128
           : 0;
   long long sums =
       problem && d.group ? (long long)apq__ceil_div(problem->k, d.group) * d.sum_bytes : 0;
+  if (sums && d.src_bytes)
+    sums += (4 * d.tile_m * apq__ceil_div(problem->k, d.group) + 15) / 16 * 16;
   long long smem = (d.fixed_smem + 127) / 128 * 128 + panel + sums;
   int registers = d.stages * d.item_registers + d.other_registers +
                   (d.group ? 3 * apq__ceil_div(d.rows, d.warps_n * d.warps_k) : 0);
@@ -76,6 +100,9 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {d.group && (d.persist || d.cluster > 1),
        "group scales need persist=0 and cluster=1: the groups of one tile meet in shared memory"},
       {d.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
+      {d.src_bytes && !d.is_shared,
+       "what a block quantizes waits in shared memory: src needs operand=shared"},
+      {d.hold > 1 && !d.src_bytes, "hold is for blocks that quantize"},
       {d.is_once && (d.persist || d.stages > 1), "once=1 is for one load of one tile"},
       {d.is_once && d.is_shared && d.depth > 4, "once=1 waits for no more than four slabs"},
       {problem && d.is_once && apq__decode_block_k(&d, problem) > d.load_k,

@@ -32,14 +32,19 @@ static const char *const product_configs[] = {
     "family=imma,tile_m=128,tile_n=128,warps_m=2,warps_n=4,layout=xor,stages=3,store=staged",
     "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=128,layout=xor,stages=2,store="
     "staged",
-    "family=bgmma,schedule=horner,tile_m=128,tile_n=256,raster=8",
-    "family=bgmma,schedule=side,tile_m=128,tile_n=64",
-    "family=igmma,tile_m=256,tile_n=128,stages=3,raster=8",
-    "family=igmma,tile_m=128,tile_n=128,raster=8",
-    "family=igmma,tile_m=256,tile_n=128,tile_k=256,stages=3,raster=8",
-    "family=igmma,tile_m=128,tile_n=128,tile_k=256,raster=8",
-    "family=igmma,tile_m=64,tile_n=64,consumers=1,tile_k=256",
-    "family=igmma,tile_m=96,tile_n=128,tile_k=256",
+    "family=bgmma,schedule=horner,tile_m=128,tile_n=256,raster=8,pdl=1",
+    "family=bgmma,schedule=horner,tile_m=128,tile_n=256,store=tensor,raster=8,pdl=1",
+    "family=bgmma,schedule=horner,tile_m=128,tile_n=192,stages=4,roles=pingpong,store=tensor,"
+    "raster=16,pdl=1",
+    "family=bgmma,schedule=side,tile_m=128,tile_n=128,stages=4,roles=pingpong,store=tensor,"
+    "raster=16,pdl=1",
+    "family=bgmma,schedule=side,tile_m=128,tile_n=64,pdl=1",
+    "family=igmma,tile_m=256,tile_n=128,stages=3,raster=8,pdl=1",
+    "family=igmma,tile_m=128,tile_n=128,raster=8,pdl=1",
+    "family=igmma,tile_m=256,tile_n=128,tile_k=256,stages=3,raster=8,pdl=1",
+    "family=igmma,tile_m=128,tile_n=128,tile_k=256,raster=8,pdl=1",
+    "family=igmma,tile_m=64,tile_n=64,consumers=1,tile_k=256,pdl=1",
+    "family=igmma,tile_m=96,tile_n=128,tile_k=256,pdl=1",
     /* For groups of 256 where shared memory is small. */
     "family=imma,tile_m=32,tile_n=32,warps_m=1,warps_n=2,tile_k=256,layout=xor,stages=2,store="
     "staged",
@@ -75,17 +80,19 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
 /* Few rows leave an SM with one or two: all of its threads share them, a chunk each if that
  * suffices.  Of many rows several are in flight, each of fewer threads that keep more of it. */
 static void pack_threads(const apq__problem *problem, int *warps, int *hold) {
-  enum { FEW_ROWS = 256, UNIT = 4, LANES = 32, WARPS_MAX = 32 };
+  enum { FEW_ROWS = 256, LEAST = 4, LANES = 32, WARPS_MAX = 32 };
   const int is_few = problem->m <= FEW_ROWS;
+  const int unit = is_few ? LEAST : 1;
   const int chunks = apq__ceil_div(problem->k, 128) * 16;
   const int most = is_few ? WARPS_MAX : WARPS_MAX / 2;
   *hold = is_few ? 1 : 4;
   while (*hold < 4 && chunks > LANES * WARPS_MAX * *hold) *hold *= 2;
-  *warps = apq__ceil_div(chunks, LANES * *hold * UNIT) * UNIT;
+  *warps = apq__ceil_div(chunks, LANES * *hold * unit) * unit;
+  if (*warps < LEAST) *warps = LEAST;
   if (*warps > most) *warps = most;
 }
 
-apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
+apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, apq__form form,
                             apq__config *out, apq_error *error) {
   *out = (apq__config){0};
   if (source == APQ_DTYPE_I32 || source == APQ_DTYPE_I8 || (unsigned)source >= APQ_DTYPE_COUNT)
@@ -99,7 +106,7 @@ apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int b
       (status = apq__config_set_int(out, "q", problem->q, error)) ||
       (status = apq__config_set_int(out, "warps", warps, error)) ||
       (status = apq__config_set_int(out, "hold", hold, error)) ||
-      (status = apq__config_set(out, "form", bytes ? "bytes" : "planes", error)))
+      (status = apq__config_set(out, "form", apq__form_name(form), error)))
     return status;
   return apq__config_complete(out, error);
 }

@@ -32,7 +32,7 @@ static const char *next_word(const char *at, char *word, size_t size) {
 /* " * @knob name = default : value value : doc".  What is read stays in static storage, as long as
  * the templates themselves, which are part of the binary. */
 static void read_knob(apq__family *family, const char *line) {
-  enum { VALUES_MAX = 16, STORE = APQ__FAMILIES_MAX * APQ__KNOBS_MAX };
+  enum { VALUES_MAX = 24, STORE = APQ__FAMILIES_MAX * APQ__KNOBS_MAX };
   static char values[STORE][VALUES_MAX][APQ__WORD_MAX];
   static char docs[STORE][96];
   static int used;
@@ -133,21 +133,38 @@ const char *apq__family_name(const apq__family *family) {
 int apq__family_is_product(const apq__family *family) {
   return family->is_product;
 }
-int apq__config_has_post(const apq__config *config) {
-  return !apq__config_is(config, "post", "0");
+apq__post apq__config_post(const apq__config *config) {
+  return (apq__post)apq__config_int(config, "post", APQ__POST_ACTIVATION);
 }
-apq_status apq__config_add_post(apq__config *config, apq_error *error) {
-  if (apq__config_has_post(config)) return APQ_OK;
-  apq_status status = apq__config_set(config, "post", "1", error);
+apq_status apq__config_need_post(apq__config *config, apq__post post, const apq__target *target,
+                                 apq_error *error) {
+  if (apq__config_post(config) >= post) return APQ_OK;
+  apq_status status = apq__config_set_int(config, "post", (int)post, error);
   /* The code of both does not fit the instruction cache. */
   if (!status && apq__config_get(config, "overlap"))
     status = apq__config_set(config, "overlap", "0", error);
+  if (status || post != APQ__POST_COMBINE) return status;
+  /* With tensor copies, where they fit, the second operand costs next to nothing. */
+  apq__config copies = *config;
+  apq__shape shape;
+  status = apq__config_set(&copies, "store", "tensor", error);
+  if (!status && !apq__config_limits(&copies, NULL, target, &shape, NULL)) *config = copies;
   return status;
 }
-int apq__config_wants_bytes(const apq__config *config) {
+apq__form apq__config_form(const apq__config *config) {
   const apq__family *family = NULL;
-  if (apq__config_family(config, "config", &family, NULL)) return 0;
-  return family->wants_bytes || apq__config_is(config, "core", "u8");
+  for (int form = 0; form < APQ__FORM_COUNT; form++)
+    if (apq__config_is(config, "form", apq__form_name((apq__form)form))) return (apq__form)form;
+  if (apq__config_family(config, "config", &family, NULL)) return APQ__FORM_PLANES;
+  return family->wants_bytes || apq__config_is(config, "core", "u8") ? APQ__FORM_BYTES
+                                                                     : APQ__FORM_PLANES;
+}
+const char *apq__config_source(const apq__config *config) {
+  const char *source = apq__config_get(config, "src");
+  const apq__family *family = NULL;
+  if (!source || strcmp(source, "packed") == 0) return NULL;
+  if (apq__config_family(config, "config", &family, NULL) || !family->is_product) return NULL;
+  return source;
 }
 const char *apq__family_hash(const apq__family *family, int emulated) {
   return family->hash[emulated != 0];

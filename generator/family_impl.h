@@ -5,7 +5,7 @@
 #include "embedded.h"
 #include "generator.h"
 
-enum { APQ__PARTS_MAX = 12, APQ__FAMILIES_MAX = 16 };
+enum { APQ__PARTS_MAX = 16, APQ__FAMILIES_MAX = 16 };
 
 /* What the generator computes about a family's kernels, beyond what its template declares. */
 typedef struct apq__family_ops {
@@ -23,7 +23,7 @@ const apq__family_ops *apq__family_ops_find(const char *family);
 struct apq__family {
   char name[APQ__WORD_MAX];
   int is_product;
-  int wants_bytes; /* whatever the config */
+  int wants_bytes; /* where a config names no form */
   const apq__family_ops *ops;
   char part[APQ__PARTS_MAX][2 * APQ__WORD_MAX]; /* files of the text, after the prelude */
   int part_count;
@@ -45,6 +45,10 @@ typedef struct apq__refusal {
 /* INFEASIBLE with the reason of the first row that is true. */
 apq_status apq__first_refusal(const apq__refusal *rows, int count, apq_error *error);
 
+/* Why the kernel cannot take activations in the form it names, or NULL.  The problem may be NULL.
+ */
+const char *apq__form_refusal(const apq__config *config, const apq__problem *problem);
+
 /* The family that a config names; NOT_FOUND, in the name of `stage`, when there is none. */
 apq_status apq__config_family(const apq__config *config, const char *stage, const apq__family **out,
                               apq_error *error);
@@ -64,7 +68,7 @@ int apq__knob_exists(const char *name);
 /* Integers of a product config, read once. */
 typedef struct apq__gemm_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, warps_m, warps_n, min_blocks, split_k, group;
-  int swap, is_horner, is_shared, is_xor_op, is_staged, is_padded, is_bytes;
+  int swap, is_horner, is_shared, is_xor_op, is_staged, is_padded, is_bytes, is_pairs;
   int x_tile, y_tile, x_warps, y_warps; /* sides of the mma: 16 rows, 8 columns */
   int x_rows, y_rows;                   /* rows of a stage (bmma) */
   int x_fragments, y_fragments;         /* accumulators of a warp, 16x8 each */
@@ -86,7 +90,7 @@ typedef struct apq__wgmma_knobs {
   int p, q, tile_m, tile_n, tile_k, stages, w_stages, consumers, stagger, cluster_m, cluster_n,
       split_k, group;
   int is_stream; /* split_k=stream; split_k is 1 */
-  int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead;
+  int swap, is_pingpong, is_horner, is_bytes, is_mma, is_ahead, is_pairs, has_other_copies;
   int is_unpacked; /* weights lie in shared memory as codes */
   enum { APQ__STORE_DIRECT, APQ__STORE_STAGED, APQ__STORE_TENSOR } store;
   int overlap; /* stages, 0: none */

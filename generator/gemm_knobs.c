@@ -21,6 +21,7 @@ apq__gemm_knobs apq__gemm_read(const apq__config *config) {
   g.is_staged = apq__config_is(config, "store", "staged");
   g.is_padded = apq__config_is(config, "layout", "padded");
   g.is_bytes = apq__config_is(config, "family", "imma");
+  g.is_pairs = apq__config_form(config) == APQ__FORM_PAIRS;
   g.threads = 32 * g.warps_m * g.warps_n;
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
   g.y_tile = g.swap ? g.tile_m : g.tile_n;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "apq.h"
+#include "bitplane.h"
 #include "config.h"
 #include "target.h"
 
@@ -47,12 +48,21 @@ typedef struct apq__box {
 apq_status apq__config_set_problem(apq__config *config, const apq__problem *problem,
                                    apq_error *error);
 
-/* Whether the kernel can apply an activation function and a second operand after the bias. Families
- * that generate code for it only on demand have a knob `post`, which apq__config_add_post sets. */
-int apq__config_has_post(const apq__config *config);
-apq_status apq__config_add_post(apq__config *config, apq_error *error);
-/* Whether the kernel reads activations as bytes (apq__pack_bytes) rather than planes. */
-int apq__config_wants_bytes(const apq__config *config);
+/* What a kernel can do after the bias.  Families that generate code for it only on demand have a
+ * knob `post`, which apq__config_need_post raises to what is needed. */
+typedef enum apq__post {
+  APQ__POST_NONE,
+  APQ__POST_COMBINE,   /* a second operand */
+  APQ__POST_ACTIVATION /* an activation function, then a second operand */
+} apq__post;
+apq__post apq__config_post(const apq__config *config);
+apq_status apq__config_need_post(apq__config *config, apq__post post, const apq__target *target,
+                                 apq_error *error);
+/* The form in which the kernel reads activations, or, of family pack, writes them. */
+apq__form apq__config_form(const apq__config *config);
+/* The type of the numbers that the product's kernel quantizes itself ("f16", "bf16", "f32"), or
+ * NULL when it takes packed activations. */
+const char *apq__config_source(const apq__config *config);
 
 /* How a complete config is launched for a problem. */
 typedef struct apq__shape {
@@ -79,8 +89,9 @@ apq_status apq__config_limits(const apq__config *config, const apq__problem *pro
                               const apq__target *target, apq__shape *shape, apq_error *error);
 
 /* Modelled seconds of one launch on this target: a roofline over device memory, L2, shared memory,
- * the tensor cores, unpack arithmetic, waves and launch. Meant for ordering; call only for feasible
- * configs. */
+ * the tensor cores, unpack arithmetic, waves and launch; of a product that takes packed
+ * activations, for a problem whose input is not, with the launch of family pack before it. Meant
+ * for ordering; call only for feasible configs. */
 double apq__config_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target);
 
@@ -100,8 +111,8 @@ apq_status apq__default_config(const apq__problem *problem, const apq__target *t
                                apq__config *out, apq_error *error);
 
 /* The pack kernel for the activations of a problem (its q, m and k) from a source type (F16, BF16,
- * F32, CODES8) into a form (bytes or planes). */
-apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, int bytes,
+ * F32, CODES8) into a form. */
+apq_status apq__pack_config(apq_dtype source, const apq__problem *problem, apq__form form,
                             apq__config *out, apq_error *error);
 
 #endif

@@ -1,5 +1,7 @@
 #include "generator.h"
 
+#include <string.h>
+
 #include "family_impl.h"
 #include "status.h"
 
@@ -7,6 +9,20 @@ apq_status apq__first_refusal(const apq__refusal *rows, int count, apq_error *er
   for (int i = 0; i < count; i++)
     if (rows[i].is_true) return apq__fail(error, APQ_INFEASIBLE, "limits", "%s", rows[i].reason);
   return APQ_OK;
+}
+
+const char *apq__form_refusal(const apq__config *config, const apq__problem *problem) {
+  const int p = apq__config_int(config, "p", 1), q = apq__config_int(config, "q", 1);
+  const apq__form form = apq__config_form(config);
+  if (q > apq__form_bits(form)) return "form=pairs holds activations of up to four bits";
+  if (form != APQ__FORM_PAIRS || apq__config_is(config, "family", "pack")) return NULL;
+  if (p > 4) return "form=pairs leaves two codes in a byte of the weights: of up to four bits";
+  if (apq__config_int(config, "group", 0)) return "form=pairs has no group scales";
+  /* templates/gemm_epilogue.cu divides the sums by 16. */
+  const int64_t most = (int64_t)((1 << p) - 1) * (1 << (q + 4));
+  if (problem && most * problem->k >= (int64_t)1 << 32)
+    return "form=pairs needs 16 (2^p-1) 2^q k below 2^32";
+  return NULL;
 }
 
 /* Registers of a thread: accumulators, the fragments in flight, one word a copy, and addresses and
@@ -37,6 +53,7 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
   int registers = estimate_registers(&g);
   int is_split_rows = g.is_shared ? g.x_rows % (16 * g.x_warps) || g.y_rows % (8 * g.y_warps)
                                   : g.x_tile % (16 * g.x_warps) || g.y_tile % (8 * g.y_warps);
+  const char *form_refusal = apq__form_refusal(config, problem);
   long long xor_bound = problem ? (long long)((1 << g.p) - 1) * ((1 << g.q) - 1) * problem->k : 0;
   const apq__refusal rows[] = {
       {g.x_tile % 16 || g.y_tile % 8, "the tile is not a multiple of the mma's 16x8"},
@@ -52,6 +69,7 @@ apq_status apq__gemm_limits(const apq__config *config, const apq__problem *probl
        "a b1 instruction spans 256 k: more than one group"},
       {g.group && g.tile_k % g.group, "tile_k is not a multiple of the group"},
       {g.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
+      {form_refusal != NULL, form_refusal},
       {g.copies > 32, "too few threads for the copies of a stage"},
       {g.threads > 1024, "more than 1024 threads a block"},
       {!g.is_bytes && !g.is_xor_op && target->cc < 80, "no b1 AND before sm_80: use op=xor"},
@@ -96,6 +114,10 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
   unsigned warps = (unsigned)apq__config_int(config, "warps", 1);
   if (32 * warps > (unsigned)target->threads_per_sm)
     return apq__fail(error, APQ_INFEASIBLE, "limits", "more threads than an SM has");
+  const char *form_refusal = apq__form_refusal(config, problem);
+  if (form_refusal) return apq__fail(error, APQ_INFEASIBLE, "limits", "%s", form_refusal);
+  if (apq__config_int(config, "gate", 0) && apq__config_is(config, "src", "codes8"))
+    return apq__fail(error, APQ_INFEASIBLE, "limits", "codes cannot be activated");
   *shape = (apq__shape){.threads = 32 * warps,
                         .smem_bytes = 12 * warps,
                         .registers = 32,
@@ -110,12 +132,17 @@ apq_status apq__pack_limits(const apq__config *config, const apq__problem *probl
 /* What every product kernel is built for. */
 static apq_status check_problem(const apq__config *config, const apq__problem *problem,
                                 apq_error *error) {
+  const char *source = apq__config_source(config);
   const apq__refusal rows[] = {
       {problem->p != apq__config_int(config, "p", 0) ||
            problem->q != apq__config_int(config, "q", 0),
        "the problem has other bits"},
       {!apq__config_is(config, "out", apq_dtype_name(problem->out)),
        "the problem has another output type"},
+      {source && problem->in == APQ__INPUT_PACKED,
+       "the kernel quantizes its activations, the problem's are packed"},
+      {source && strcmp(source, apq__input_name(problem->in)) != 0,
+       "the problem's activations are of another type"},
   };
   return apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
 }

@@ -31,9 +31,12 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
                                                         : APQ__STORE_STAGED;
   g.is_mma = apq__config_is(config, "family", "imma_bulk");
   g.is_bytes = g.is_mma || apq__config_is(config, "family", "igmma");
+  g.is_pairs = apq__config_form(config) == APQ__FORM_PAIRS;
   g.is_ahead = apq__config_int(config, "ahead", 0);
   g.is_unpacked = apq__config_is(config, "unpack", "shared");
   g.swap = g.is_bytes || apq__config_int(config, "swap", 0);
+  g.has_other_copies =
+      g.store == APQ__STORE_TENSOR && apq__config_post(config) == APQ__POST_COMBINE;
   g.x_tile = g.swap ? g.tile_n : g.tile_m;
   g.y_tile = g.swap ? g.tile_m : g.tile_n;
   int is_expanded = !g.is_bytes && !g.is_horner;
@@ -69,7 +72,7 @@ long long apq__wgmma_streamed(long long tiles, long long clusters) {
   return left && tiles > clusters ? left + clusters : left;
 }
 
-/* A buffer of results (templates/wgmma.cu): columns of a chunk, rows and bytes of a row. */
+/* A buffer of results (templates/wgmma_store.cu): columns of a chunk, rows and bytes of a row. */
 static int chunk_columns(const apq__wgmma_knobs *g) {
   int part = g->overlap ? g->y_share / 2 : g->y_share;
   if (!g->swap && part % 64 == 0 && g->out_bytes == 2) return 64;
@@ -87,7 +90,8 @@ static int buffer_bytes(const apq__wgmma_knobs *g) {
 
 /* As templates/wgmma_feed.cu lays it out. */
 static int shared_bytes(const apq__wgmma_knobs *g) {
-  int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4;
+  int others = g->has_other_copies ? 2 * g->consumers * (g->swap ? 1 : 4) : 0;
+  int barriers = 2 * g->stages + 2 * g->w_stages + g->consumers + 4 + others;
   int head = g->ring_bytes + 8 * barriers + 4 * g->consumers;
   int edges = (head + 127) / 128 * 128 + 2 * (g->tile_m + g->tile_n) * 16;
   if (g->store == APQ__STORE_TENSOR) edges = (edges + 1023) / 1024 * 1024;
@@ -122,6 +126,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   int kind = g.is_unpacked ? 2 : g.group > 0;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
+  const char *form_refusal = apq__form_refusal(config, problem);
   const apq__refusal rows[] = {
       {strcmp(target->arch, "sm_90a") != 0, "warpgroups exist on sm_90a alone"},
       {g.x_tile % (64 * g.x_sharers) || g.y_tile % (16 * g.y_sharers),
@@ -134,6 +139,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
        "a cluster has more blocks than there are SMs"},
       {g.is_pingpong && g.consumers != 2, "roles=pingpong needs two consumers"},
       {g.is_pingpong && g.stagger, "roles=pingpong has no stagger"},
+      {form_refusal != NULL, form_refusal},
       {g.stagger && g.consumers < 2, "stagger needs two consumers"},
       {g.stagger * (g.consumers - 1) >= g.stages - 1,
        "stagger leaves no slot of the ring between the warpgroups"},
@@ -142,7 +148,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.overlap && (g.x_blocks > 1 || g.y_planes > 1 || g.columns % 32),
        "overlap needs sums of one 64-row block in halves of whole instructions"},
       {g.overlap && (g.split_k > 1 || g.is_stream), "overlap needs split_k=1"},
-      {g.overlap && apq__config_int(config, "post", 0), "overlap and post=1 are too much code"},
+      {g.overlap && apq__config_int(config, "post", 0), "overlap and post are too much code"},
       {g.overlap && !g.is_bytes && g.tile_k < 512, "overlap takes stages of 512 k in two parts"},
       {g.overlap > g.stages, "the ring has fewer slots than overlap needs"},
       {g.store == APQ__STORE_TENSOR && (g.out_bytes != 2 || row_bytes(&g) != 128),
@@ -160,7 +166,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
       {g.group && g.tile_k % g.group, "tile_k is not a multiple of the group"},
       {g.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
       {apq__config_int(config, "post", 0) && apq__config_is(config, "out", "i32"),
-       "post=1 needs a floating result"},
+       "post needs a floating result"},
       {g.is_horner && g.p * g.q == 1, "schedule=horner needs more than one pair of planes"},
       {g.is_unpacked && g.cluster_m > 1, "blocks of a cluster do not share unpacked weights"},
       {g.group && g.is_unpacked, "groups need unpack=registers"},

@@ -46,8 +46,19 @@ static ranked rank(const apq__tuned *tuned, const apq__problem *problem) {
   return r;
 }
 
+/* Of a problem whose input is not packed, what was tuned with that input comes before what was with
+ * packed activations, but for other GPUs. */
+static int compare_kinds(const ranked *a, const ranked *b) {
+  const int a_is_far = a->source == APQ__SOURCE_SAME_ARCH;
+  const int b_is_far = b->source == APQ__SOURCE_SAME_ARCH;
+  if (a_is_far != b_is_far) return a_is_far - b_is_far;
+  return !a->tuned->problem.in - !b->tuned->problem.in;
+}
+
 static int compare_ranked(const void *left, const void *right) {
   const ranked *a = left, *b = right;
+  const int kinds = compare_kinds(a, b);
+  if (kinds) return kinds;
   if (a->source != b->source) return a->source < b->source ? -1 : 1;
   if (a->distance < b->distance) return -1;
   if (a->distance > b->distance) return 1;
@@ -57,18 +68,24 @@ static int compare_ranked(const void *left, const void *right) {
   return a->tuned < b->tuned ? -1 : a->tuned > b->tuned;
 }
 
-/* All rows of the problem's p, q, out and group, in the order of preference.  *out is NULL when
- * there are none. */
+/* All rows of the problem's p, q, out and group, with its input and with packed activations, in the
+ * order of preference.  *out is NULL when there are none. */
 static apq_status rank_rows(const apq__winner_table *table, const apq__problem *problem,
                             ranked **out, int *count, apq_error *error) {
-  int first = 0, found = apq__winner_table_range(table, problem, &first);
+  apq__problem packed = *problem;
+  packed.in = APQ__INPUT_PACKED;
+  int first = 0, own = apq__winner_table_range(table, problem, &first);
+  int packed_first = 0, others = 0;
+  if (problem->in) others = apq__winner_table_range(table, &packed, &packed_first);
+  const int found = own + others;
   *out = NULL;
   *count = 0;
   if (!found) return APQ_OK;
   ranked *rows = apq__alloc((size_t)found * sizeof *rows);
   if (!rows)
     return apq__fail(error, APQ_OUT_OF_MEMORY, "dispatch", "no memory to rank %d winners", found);
-  for (int i = 0; i < found; i++) rows[i] = rank(&table->row[first + i], problem);
+  for (int i = 0; i < own; i++) rows[i] = rank(&table->row[first + i], problem);
+  for (int i = 0; i < others; i++) rows[own + i] = rank(&table->row[packed_first + i], problem);
   qsort(rows, (size_t)found, sizeof *rows, compare_ranked);
   *out = rows;
   *count = found;

@@ -67,7 +67,9 @@ apq__problem apq__recipe_problem(const apq__recipe_key *key, int product, int m)
                         .n = key->product[product].n,
                         .k = key->k,
                         .out = key->output,
-                        .group = key->product[product].group};
+                        .group = key->product[product].group,
+                        .in = key->count == 1 && !key->is_gated ? apq__input_of(key->input)
+                                                                : APQ__INPUT_PACKED};
 }
 
 /* ---- workspace ---- */
@@ -83,13 +85,15 @@ static void lay_out(const apq__recipe_key *key, apq__entry *entry) {
   const size_t m = (size_t)entry->high, row = m * 4;
   for (int form = 0; form < APQ__FORM_COUNT; form++) {
     apq__packing *packing = &entry->packing[form];
-    const size_t planes = form == APQ__FORM_OF_BYTES ? 1 : (size_t)key->q;
     if (packing->is_used)
-      packing->at = take(&entry->total, planes * m * (size_t)packing->row_bytes);
+      packing->at = take(&entry->total,
+                         (size_t)apq__form_bytes((apq__form)form, entry->high, key->k, key->q));
   }
-  entry->sums = take(&entry->total, row);
-  entry->group_sums = take(&entry->total, row * (size_t)entry->groups);
-  if (key->input != APQ_DTYPE_CODES8) {
+  if (entry->is_packed) {
+    entry->sums = take(&entry->total, row);
+    entry->group_sums = take(&entry->total, row * (size_t)entry->groups);
+  }
+  if (entry->is_packed && key->input != APQ_DTYPE_CODES8) {
     entry->scales = take(&entry->total, row);
     entry->zeros = take(&entry->total, row);
   }
@@ -105,21 +109,21 @@ static void lay_out(const apq__recipe_key *key, apq__entry *entry) {
 
 /* ---- choices ---- */
 
-/* The packing that a product wants, its config and shape filled in. */
+/* The packing that a product wants, if any, its config and shape filled in. */
 static apq_status use_form(apq_context *context, const apq__recipe_key *key, apq__entry *entry,
                            const apq__product_entry *product, apq_error *error) {
-  const int form = product->wants_bytes ? APQ__FORM_OF_BYTES : APQ__FORM_OF_PLANES;
+  const apq__form form = product->form;
   apq__packing *packing = &entry->packing[form];
-  if (packing->is_used) return APQ_OK;
+  if (product->quantizes || packing->is_used) return APQ_OK;
   const apq__problem problem = apq__recipe_problem(key, 0, entry->high);
-  apq_status status =
-      apq__pack_config(key->input, &problem, product->wants_bytes, &packing->config, error);
+  apq_status status = apq__pack_config(key->input, &problem, form, &packing->config, error);
+  if (!status && key->is_gated) status = apq__config_set_int(&packing->config, "gate", 1, error);
   if (!status)
     status = apq__config_limits(&packing->config, &problem, apq__context_target(context),
                                 &packing->shape, error);
-  packing->row_bytes =
-      (int)(product->wants_bytes ? apq__byte_row_bytes(key->k) : apq__plane_row_bytes(key->k));
+  packing->row_bytes = (int)apq__form_row_bytes(form, key->k);
   packing->is_used = !status;
+  entry->is_packed |= !status;
   return status;
 }
 
@@ -129,11 +133,13 @@ static apq_status take_choice(apq_context *context, const apq__recipe_key *key, 
                               const apq__choice *choice, apq__product_entry *product,
                               apq_error *error) {
   product->choice = *choice;
-  product->wants_bytes = apq__config_wants_bytes(&choice->config);
-  product->is_variant = key->product[i].has_post && !apq__config_has_post(&choice->config);
+  product->form = apq__config_form(&choice->config);
+  product->quantizes = apq__config_source(&choice->config) != NULL;
+  product->is_variant = apq__config_post(&choice->config) < key->product[i].post;
   if (!product->is_variant) return APQ_OK;
   const apq__problem problem = apq__recipe_problem(key, i, high);
-  apq_status status = apq__config_add_post(&product->choice.config, error);
+  apq_status status = apq__config_need_post(&product->choice.config, key->product[i].post,
+                                            apq__context_target(context), error);
   if (!status)
     status = apq__config_limits(&product->choice.config, &problem, apq__context_target(context),
                                 &product->choice.shape, error);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "apq.h"
+#include "bitplane.h"
 #include "dispatch.h"
 #include "kernels.h"
 
@@ -14,15 +15,15 @@
 typedef struct apq__recipe_key {
   int q, k;
   apq_dtype input, output;
-  int count; /* of products */
+  int is_gated; /* the input is two matrices side by side */
+  int count;    /* of products */
   struct {
     int p, n, group;
-    int has_post; /* an activation or a second operand follows the bias */
+    apq__post post;
   } product[APQ_PRODUCTS_MAX];
 } apq__recipe_key;
 
-/* Activations packed in one form; planes first, then bytes. */
-enum { APQ__FORM_OF_PLANES, APQ__FORM_OF_BYTES, APQ__FORM_COUNT };
+/* Activations packed in one form. */
 typedef struct apq__packing {
   int is_used;
   apq__config config;
@@ -35,7 +36,8 @@ typedef struct apq__packing {
 /* One product of the plan. */
 typedef struct apq__product_entry {
   apq__choice choice; /* for `high` tokens, which serves fewer as well */
-  int wants_bytes;
+  apq__form form;
+  int quantizes;  /* the kernel takes the plan's input itself: no packing, `form` says nothing */
   int is_variant; /* the config has code for an activation that the winner's has not */
   size_t partial, tickets;
   const apq__loaded *kernel; /* belong to the context, like all kernels */
@@ -47,6 +49,7 @@ typedef struct apq__entry {
   struct apq__entry *next; /* of the same recipe */
   int low, high;
   apq__packing packing[APQ__FORM_COUNT];
+  int is_packed;     /* some packing is used */
   size_t sums;       /* int32 [m] */
   size_t group_sums; /* int32 [m][groups], with groups */
   size_t scales;     /* float [m], quantized inputs only */
@@ -80,6 +83,8 @@ void apq__recipes_close(apq__recipe_list *list);
 apq_status apq__recipe_get(apq_context *context, const apq__recipe_key *key, apq__recipe **out,
                            apq_error *error);
 
+/* With the plan's input only where the product could quantize it for itself: nobody else needs it,
+ * and it is not two matrices side by side. */
 apq__problem apq__recipe_problem(const apq__recipe_key *key, int product, int m);
 
 /* The entry for low .. high, made and its kernels loaded when the recipe has none. */

@@ -106,9 +106,11 @@ static void explain_packing(apq__text *text, const apq__entry *entry) {
 
 static void explain_origin(apq__text *text, const apq__entry *entry,
                            const apq__product_entry *product) {
-  const apq__packing *packing =
-      &entry->packing[product->wants_bytes ? APQ__FORM_OF_BYTES : APQ__FORM_OF_PLANES];
-  if (product->kernel)
+  const apq__packing *packing = &entry->packing[product->form];
+  if (product->kernel && product->quantizes)
+    apq__text_add(text, "loaded from: %s; it packs for itself\n",
+                  apq__origin_name(product->kernel->origin));
+  else if (product->kernel)
     apq__text_add(text, "loaded from: %s; pack: %s\n", apq__origin_name(product->kernel->origin),
                   apq__origin_name(packing->kernel->origin));
   else

@@ -16,11 +16,11 @@ apq_status apq__weights_map(apq__device *device, const apq__shape *shape, const 
                             int p, apq_tensor_map *out, apq_error *error);
 
 /* Launches a product.  Families that copy by tensor maps (is_tma) get `w_map`, of apq__weights_map,
- * and those of the activations, q planes or bytes with `wants_bytes`, and of the results that
+ * and those of the activations, in `form` with q bits, and of the results that
  * `args` names, out of `cache` where there is one; the others get `args` as it is. */
 apq_status apq__product_launch(apq__device *device, const apq__kernel *kernel,
                                const apq__shape *shape, const apq_gemm_args *args,
                                const apq_tensor_map *w_map, apq__map_cache *cache, int q,
-                               int wants_bytes, void *stream, apq_error *error);
+                               apq__form form, void *stream, apq_error *error);
 
 #endif

@@ -65,12 +65,25 @@ static apq_status check_static(const apq_plan_desc *desc, apq_error *error) {
   return APQ_OK;
 }
 
+static apq_status check_gate(const apq_plan_desc *desc, apq_error *error) {
+  if ((unsigned)desc->input_gate >= APQ_ACTIVATION_COUNT)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "argument",
+                     "input_gate=%d: not an apq_activation", (int)desc->input_gate);
+  if (desc->input_gate && desc->input == APQ_DTYPE_CODES8)
+    return bad_argument(error, "input_gate", "input f16, bf16 or f32");
+  if (desc->input_gate && desc->weights->k > INT32_MAX / 2)
+    return apq__fail(error, APQ_BAD_SHAPE, "argument", "input_gate: 2 k=%d columns exceed int32",
+                     desc->weights->k);
+  return APQ_OK;
+}
+
 static apq_status check_input(apq_context *context, const apq_plan_desc *desc, apq_error *error) {
   const int is_codes = desc->input == APQ_DTYPE_CODES8;
   apq_status status = apq__check_bits(desc->bits, "bits", error);
   if (!status) status = apq__check_format(desc->format, "format", error);
   if (!status) status = check_types(desc, error);
   if (!status) status = check_static(desc, error);
+  if (!status) status = check_gate(desc, error);
   if (!status)
     status =
         check_array(context, desc->input_scale, "input_scale", is_codes, "input codes8", error);
@@ -160,13 +173,16 @@ static apq__recipe_key key_of(const apq_plan_desc *desc) {
   key.k = desc->weights->k;
   key.input = desc->input;
   key.output = desc->output;
+  key.is_gated = desc->input_gate != APQ_ACTIVATION_NONE;
   key.count = 1 + desc->more_count;
   for (int i = 0; i < key.count; i++) {
     const apq_product_desc product = product_of(desc, i);
     key.product[i].p = product.weights->bits;
     key.product[i].n = product.weights->n;
     key.product[i].group = product.weights->group;
-    key.product[i].has_post = product.activation || product.combine;
+    key.product[i].post = product.activation ? APQ__POST_ACTIVATION
+                          : product.combine  ? APQ__POST_COMBINE
+                                             : APQ__POST_NONE;
   }
   return key;
 }
@@ -193,7 +209,7 @@ static apq__plan_product make_product(const apq_plan *plan, const apq_product_de
                                         .group = weights->group,
                                         .groups = weights->group ? weights->groups : 0,
                                         .combine = (int)desc->combine}};
-  apq__gate_args(desc->activation, &product.args);
+  product.args.gate = apq__gate_args(desc->activation);
   return product;
 }
 
@@ -217,6 +233,7 @@ apq_status apq_plan_create(apq_context *context, const apq_plan_desc *desc, apq_
   plan->static_scale = desc->static_scale;
   /* INT and BIPOLAR have their own zero. */
   plan->static_zero = desc->format == APQ_FORMAT_UINT ? desc->static_zero : plan->input.zero;
+  plan->gate = apq__gate_args(desc->input_gate);
   plan->input_scale = desc->input_scale;
   plan->input_zero = desc->input_zero;
   plan->count = key.count;

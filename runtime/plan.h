@@ -45,6 +45,7 @@ struct apq_plan {
   apq__affine input; /* of the activations */
   float static_scale;
   int static_zero;
+  apq_gate_args gate; /* of the input */
   const float *input_scale;
   const int32_t *input_zero;
   pthread_mutex_t lock;             /* one `prepare` at a time */

@@ -80,8 +80,9 @@ typedef struct run {
   apq_error *error;
 } run;
 
+/* A place in the workspace; there may be none where nothing needs it. */
 static void *at(const run *r, size_t offset) {
-  return r->workspace + offset;
+  return r->workspace ? r->workspace + offset : NULL;
 }
 
 static apq_status launch_pack(const run *r, int form, int clears, const void *x, int64_t ldx) {
@@ -107,6 +108,7 @@ static apq_status launch_pack(const run *r, int form, int clears, const void *x,
     args.is_static = plan->static_scale > 0;
     args.static_scale = plan->static_scale;
     args.static_zero = plan->static_zero;
+    args.gate = plan->gate;
   }
   if (clears && entry->ticket_bytes) {
     args.clear = at(r, entry->tickets);
@@ -118,21 +120,36 @@ static apq_status launch_pack(const run *r, int form, int clears, const void *x,
                             sizeof args, r->stream, r->error);
 }
 
-static apq_status launch_product(const run *r, int i, const apq_output *output) {
+/* The activations of a product: as a pack kernel left them, or the input itself. */
+static void give_activations(const run *r, const apq__product_entry *product, const void *x,
+                             int64_t ldx, apq_gemm_args *args) {
+  const apq_plan *plan = r->plan;
+  const apq__entry *entry = r->slot->entry;
+  if (product->quantizes) {
+    args->x = x;
+    args->ldx = ldx;
+    args->format = (int)plan->format;
+    args->is_static = plan->static_scale > 0;
+    args->static_scale = plan->static_scale;
+    args->static_zero = plan->static_zero;
+    return;
+  }
+  args->a = at(r, entry->packing[product->form].at);
+  args->a_sum = at(r, entry->sums);
+  args->a_group_sum = at(r, entry->group_sums);
+  if (!apq__plan_quantizes(plan)) return;
+  args->a_scale = at(r, entry->scales);
+  if (plan->format == APQ_FORMAT_UINT) args->a_zero = at(r, entry->zeros);
+}
+
+static apq_status launch_product(const run *r, int i, const void *x, int64_t ldx,
+                                 const apq_output *output) {
   const apq_plan *plan = r->plan;
   const apq__entry *entry = r->slot->entry;
   const apq__product_entry *product = &entry->product[i];
-  const apq__packing *packing =
-      &entry->packing[product->wants_bytes ? APQ__FORM_OF_BYTES : APQ__FORM_OF_PLANES];
   apq_gemm_args args = plan->product[i].args;
-  args.a = at(r, packing->at);
+  give_activations(r, product, x, ldx, &args);
   args.y = output->y;
-  args.a_sum = at(r, entry->sums);
-  args.a_group_sum = at(r, entry->group_sums);
-  if (apq__plan_quantizes(plan)) {
-    args.a_scale = at(r, entry->scales);
-    if (plan->format == APQ_FORMAT_UINT) args.a_zero = at(r, entry->zeros);
-  }
   args.other = output->other;
   args.ld_other = output->ld_other;
   args.partial = at(r, product->partial);
@@ -141,8 +158,8 @@ static apq_status launch_product(const run *r, int i, const apq_output *output) 
   args.m = r->m;
   return apq__product_launch(plan->context->device, product->kernel->kernel, &product->choice.shape,
                              &args, r->slot->maps ? &r->slot->maps[i] : NULL,
-                             (apq__map_cache *)&plan->maps, plan->recipe->key.q,
-                             product->wants_bytes, r->stream, r->error);
+                             (apq__map_cache *)&plan->maps, plan->recipe->key.q, product->form,
+                             r->stream, r->error);
 }
 
 /* All checks come first: what fails them leaves the stream, which may be under capture, as it was.
@@ -160,7 +177,7 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
                      "m=%d: not among the sizes given to apq_plan_prepare", m);
   const apq__recipe_key *key = &plan->recipe->key;
   const int count = plan->count;
-  status = check_matrix(plan, x, "x", &ldx, key->k, key->input, error);
+  status = check_matrix(plan, x, "x", &ldx, key->is_gated ? 2 * key->k : key->k, key->input, error);
   for (int i = 0; i < count && !status; i++)
     status = check_output(plan, &plan->product[i], &output[i], error);
   if (!status) status = check_workspace(plan, slot->entry, m, workspace, workspace_bytes, error);
@@ -172,7 +189,7 @@ static apq_status run_checked(const apq_plan *plan, int m, const void *x, int64_
     status = launch_pack(&r, form, packed == 0, x, ldx);
     packed++;
   }
-  for (int i = 0; i < count && !status; i++) status = launch_product(&r, i, &output[i]);
+  for (int i = 0; i < count && !status; i++) status = launch_product(&r, i, x, ldx, &output[i]);
   return status;
 }
 

@@ -24,11 +24,12 @@ static int is_current(const apq__variant *variant, int emulated) {
 
 /* Whether the config computes this problem: a row edited by hand must not give wrong products. */
 static int fits_problem(const apq__config *config, const apq__problem *problem) {
-  const char *out = apq__config_get(config, "out");
+  const char *out = apq__config_get(config, "out"), *source = apq__config_source(config);
   return apq__config_int(config, "p", problem->p) == problem->p &&
          apq__config_int(config, "q", problem->q) == problem->q &&
          apq__config_int(config, "group", 0) == problem->group &&
-         (!out || strcmp(out, apq_dtype_name(problem->out)) == 0);
+         (!out || strcmp(out, apq_dtype_name(problem->out)) == 0) &&
+         (!source || strcmp(source, apq__input_name(problem->in)) == 0);
 }
 
 static apq_status grow(apq__winner_table *table, apq_error *error) {
@@ -110,6 +111,7 @@ static int compare_kind(const apq__problem *a, const apq__problem *b) {
   if (!difference) difference = order(a->q, b->q);
   if (!difference) difference = order((int64_t)a->out, (int64_t)b->out);
   if (!difference) difference = order(a->group, b->group);
+  if (!difference) difference = order((int64_t)a->in, (int64_t)b->in);
   return difference;
 }
 

@@ -20,7 +20,7 @@ typedef struct apq__tuned {
   char artifact[65]; /* id of its compiled object, or "" */
 } apq__tuned;
 
-/* Start it zeroed.  Sorted by p, q, out, group, same_gpu (descending), then the rest. */
+/* Start it zeroed.  Sorted by p, q, out, group, in, same_gpu (descending), then the rest. */
 typedef struct apq__winner_table {
   apq__tuned *row;
   int count, capacity;
@@ -42,7 +42,7 @@ apq_status apq__winner_table_read(apq__winner_table *table, apq__db *db, int dat
  * "burst", then the lowest median, then the smaller key.  Call it once, after the last addition. */
 void apq__winner_table_seal(apq__winner_table *table);
 
-/* The rows of the problem's p, q, out and group: *first, and their number. */
+/* The rows of the problem's p, q, out, group and in: *first, and their number. */
 int apq__winner_table_range(const apq__winner_table *table, const apq__problem *problem,
                             int *first);
 

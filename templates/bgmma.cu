@@ -1,8 +1,9 @@
 /* Family bgmma: bit-serial products on wgmma b1 AND + POPC, m64nNk256, fed by bulk tensor copies.
  *
  * @family bgmma product planes
- * @parts gemm_epilogue.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu bgmma.cu bgmma_halves.cu
- * @parts bgmma_groups.cu wgmma_feed.cu wgmma_split.cu wgmma.cu
+ * @parts activation.cu gemm_epilogue.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu bgmma.cu
+ * @parts bgmma_halves.cu bgmma_groups.cu wgmma_feed.cu wgmma_split.cu wgmma_store.cu wgmma_post.cu
+ * @parts wgmma.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 2 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -28,8 +29,7 @@
  * memory by the threads or by tensor copies
  * @knob overlap   = 0 : 0 1 2 3 : stages at both ends of a tile whose products run while a half of
  * a tile is stored
- * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
- * second operand
+ * @knob post      = 0 : 0 1 2 : what may follow the bias: 1 a second operand, 2 an activation too
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *

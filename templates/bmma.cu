@@ -1,7 +1,7 @@
 /* Family bmma: bit-serial products on mma.sync b1, m16n8k256, AND + POPC (XOR + POPC on sm_75).
  *
  * @family bmma product planes
- * @parts gemm_tile.cu gemm_epilogue.cu bmma.cu group_scales.cu gemm.cu
+ * @parts gemm_tile.cu activation.cu gemm_epilogue.cu bmma.cu group_scales.cu gemm.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 2 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type

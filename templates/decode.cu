@@ -2,8 +2,8 @@
  * fragments of mma.sync: nothing of them passes through shared memory.
  *
  * @family decode product planes
- * @parts unpack.cu gemm_epilogue.cu decode_core.cu decode_groups.cu decode_load.cu decode.cu
- * @parts decode_kernel.cu
+ * @parts unpack.cu activation.cu quantize.cu gemm_epilogue.cu decode_core.cu decode_load.cu
+ * @parts decode_rows.cu decode_groups.cu decode.cu decode_kernel.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -29,6 +29,10 @@
  * when activations are asked for (pdl)
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended, and loads weights
  * meanwhile
+ * @knob src       = packed : packed f16 bf16 f32 : activations as pack leaves them, or rows of this
+ * type, which each block quantizes
+ * @knob hold      = 1 : 1 2 4 8 16 : chunks of eight k of a row that a thread keeps, in shared
+ * memory (src)
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * The weights are the 16-row side of the mma, the activations its columns: with b1 the planes of a
@@ -239,7 +243,7 @@ APQ_FUNCTION void apq_finish_groups(const apq_gemm_args *args, const apq_lane *l
     APQ_NO_UNROLL
     for (int g = apq_thread() % 32; g < args->groups; g += 32) {
       apq_raw_group one = g < 32 ? raw->row[i] : apq_load_group(args, n0 + row, g);
-      apq_scale_group(args, lane->m0, g, &one, lane->groups_at + 4 * (g * SUM_WORDS + row),
+      apq_scale_group(args, lane, g, &one, lane->groups_at + 4 * (g * SUM_WORDS + row),
                       4 * SUM_PITCH);
     }
   }
@@ -249,7 +253,7 @@ APQ_FUNCTION void apq_finish_groups(const apq_gemm_args *args, const apq_lane *l
   apq_u8 *at = out->at;
   APQ_NO_UNROLL
   for (int m = out->m; m < TILE_M && lane->m0 + m < args->m; m += M_STEP) {
-    apq_raw_edge raw_row = apq_load_row(args, lane->m0 + m);
+    apq_raw_edge raw_row = apq_token_row(args, lane, m);
     apq_edge row = apq_finish_edge(args, &raw_row, 1);
     int from = lane->groups_at + 4 * (m * SUM_PITCH + apq_thread() % ROWS);
     float total = 0.0f;

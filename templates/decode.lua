@@ -3,14 +3,15 @@
 
 local function ceil_div(a, b) return (a + b - 1) // b end
 
--- Columns of the mma that a token takes, and fragments of eight of them.
-local function fragments(config, problem)
-  local columns = 1
+-- Columns of the mma that the tokens of a block take, and fragments of eight of them.
+local function columns(config, problem)
+  local each = 1
   if config.core == "b1" then
-    while columns < problem.q do columns = 2 * columns end
+    while each < problem.q do each = 2 * each end
   end
-  return ceil_div(config.tile_m * columns, 8)
+  return config.tile_m * each
 end
+local function fragments(config, problem) return ceil_div(columns(config, problem), 8) end
 
 -- Slabs of 512 k that a block has, and how many loads it takes to get through them.
 local function slabs(config, problem) return ceil_div(problem.k, 512 * config.cluster) end
@@ -19,6 +20,12 @@ local function steps(config, problem) return ceil_div(slabs(config, problem), sl
 
 local function rows(config) return 16 * config.tiles * config.warps_n end
 local function blocks(config, problem) return ceil_div(problem.n, rows(config)) * config.cluster end
+
+-- Chunks of eight k that a thread has of a row which the block quantizes.
+local function chunks(config, problem)
+  local row_warps = math.max(config.warps_k * config.warps_n // config.tile_m, 1)
+  return ceil_div(problem.k, 256 * row_warps)
+end
 
 return space {
   name = "decode",
@@ -43,6 +50,8 @@ return space {
     even = { 0, 1 },
     min_blocks = { 1, 2 },
     release = { "start", "issue" },
+    src = { "packed", "f16", "bf16", "f32" },
+    hold = { 1, 2, 4, 8, 16 },
   },
 
   constraints = {
@@ -57,6 +66,9 @@ return space {
     { "the fewest tokens that cover the problem's", function(config, problem)
       return config.tile_m >= problem.m and (config.tile_m == 1 or config.tile_m < 2 * problem.m)
     end },
+    { "activations packed before, or as they are", function(config, problem)
+      return config.src == "packed" or config.src == problem.input
+    end },
     -- Bytes are read across, eight rows of a fragment by eight chunks: only their copies can go along.
     { "bytes wait in shared memory", function(config) return config.core == "b1" or config.operand == "shared" end },
     { "bytes for many planes or tokens", function(config, problem, device)
@@ -67,9 +79,11 @@ return space {
     end },
     { "the first weights unpacked early", function(config)
       if config.core == "b1" then return config.unpack == "use" end
+      if config.src ~= "packed" and config.unpack == "use" then return true end
       return config.unpack == (config.pdl == 1 and "wait" or "fill")
     end },
     { "activations of one token in registers, of more in shared memory", function(config)
+      if config.src ~= "packed" then return config.operand == "shared" end
       return config.core == "u8" or (config.operand == "shared") == (config.tile_m > 1)
     end },
     { "an accumulator a plane for few of them", function(config, problem)
@@ -78,13 +92,21 @@ return space {
     end },
     { "the smallest cluster whose blocks have room for their activations", function(config, problem, device)
       if config.operand ~= "shared" then return config.cluster == 1 end
-      local panel = 8 * fragments(config, problem) * problem.k / (config.core == "b1" and 8 or 1)
+      local width = config.src == "packed" and 8 * fragments(config, problem) or columns(config, problem)
+      local panel = width * problem.k / (config.core == "b1" and 8 or 1)
       local most = 0.8 * device.smem_per_block
       return panel / config.cluster <= most and (config.cluster == 1 or 2 * panel / config.cluster > most)
     end },
     { "four to sixteen warps", function(config)
       local warps = config.warps_k * config.warps_n
       return warps >= 4 and warps <= 16
+    end },
+    -- What is not kept is read again, behind the weights.
+    { "chunks of rows that are quantized here", function(config, problem)
+      if config.src == "packed" then return config.hold == 1 end
+      local has, enough = chunks(config, problem), 1
+      while enough < has and enough < 16 do enough = 2 * enough end
+      return config.hold == enough
     end },
     { "16 rows for each block of a cluster", function(config) return rows(config) >= 16 * config.cluster end },
     -- Each block reads all activations, so that few large ones are better than many; but for half of

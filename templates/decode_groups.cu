@@ -50,18 +50,18 @@ APQ_FUNCTION void apq_load_groups(const apq_gemm_args *args, int n0, apq_raw_gro
   }
 }
 
-/* Scales the sums of group g of a row, of all tokens from m0 on; those of token m of the block are
- * at `at` + m * `pitch`. */
-APQ_FUNCTION void apq_scale_group(const apq_gemm_args *args, int m0, int g,
+/* Scales the sums of group g of a row, of all tokens of the block; those of token m are at `at` + m
+ * * `pitch`. */
+APQ_FUNCTION void apq_scale_group(const apq_gemm_args *args, const apq_lane *lane, int g,
                                   const apq_raw_group *raw, int at, int pitch) {
   int length = args->k - g * GROUP < GROUP ? args->k - g * GROUP : GROUP;
   apq_edge row, column;
   column.zero = raw->zero;
   column.rest = (apq_u32)args->alpha_w * raw->sum;
   APQ_UNROLL_4
-  for (int m = 0; m < TILE_M && m0 + m < args->m; m++) {
-    apq_u32 sum = apq_load_word(args->a_group_sum + (long long)(m0 + m) * args->groups + g);
-    row.zero = args->a_zero ? apq_load_word(args->a_zero + m0 + m) : (apq_u32)args->zero_a;
+  for (int m = 0; m < TILE_M && lane->m0 + m < args->m; m++) {
+    apq_u32 sum = apq_token_group_sum(args, lane, m, g);
+    row.zero = apq_token_zero(args, lane, m);
     row.rest = (apq_u32)args->alpha_a * sum - (apq_u32)length * row.zero;
     apq_u32 c = apq_correct(args, apq_lds32(at + m * pitch), &row, &column, 0);
     float scaled = apq_mul(apq_int_to_float((int)c), apq_bits_float(raw->scale));

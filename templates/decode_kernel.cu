@@ -1,5 +1,6 @@
 /* ---- the kernel of family decode: loads ahead, products, the end of each tile ---- */
 
+#if !QUANTIZES
 /* Starts the first loads of activations. */
 APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lane *lane,
                                         const apq_cursor *first, apq_item item[STAGES],
@@ -24,6 +25,7 @@ APQ_FUNCTION void apq_start_activations(const apq_gemm_args *args, const apq_lan
   (void)kept;
 #endif
 }
+#endif
 
 #if CORE == CORE_U8
 /* The condition is never true, nor known to be from another such loop: out of a loop, the assembler
@@ -49,7 +51,8 @@ APQ_FUNCTION void apq_meet_cluster(void) {
 
 /* The first loads stand before the loop although their code is repeated in it: whatever the
  * compiler moves out of the loop would else come before them.  Activations are few; behind the
- * weights they would wait for room in the queue of loads. */
+ * weights they would wait for room in the queue of loads.  What is done with rows to quantize them
+ * hides while the weights are on their way. */
 APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_lane lane;
   apq_lane_init(&lane, &args);
@@ -60,7 +63,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #else
   apq_activations *kept = 0;
 #endif
-#if OPERAND == OPERAND_SHARED
+#if QUANTIZES
+  apq_row input;
+#elif OPERAND == OPERAND_SHARED
   apq_copies first_copies, *copies = &first_copies;
 #else
   apq_copies *copies = 0;
@@ -79,10 +84,15 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_grid_release();
 #endif
 #if !PDL
+#if QUANTIZES
+  input = apq_find_row(&args, &lane, 0);
+  apq_hold_row(&input);
+#else
 #if OPERAND == OPERAND_SHARED
   first_copies = apq_plan_copies(&args, &lane);
 #endif
   apq_start_activations(&args, &lane, &use, item, kept, copies);
+#endif
 #endif
   APQ_UNROLL
   for (int s = 0; s < STAGES; s++) {
@@ -104,20 +114,30 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_meet_cluster();
 #endif
 #if PDL
-#if OPERAND == OPERAND_SHARED
+#if OPERAND == OPERAND_SHARED && !QUANTIZES
   first_copies = apq_plan_copies(&args, &lane);
 #endif
 #if CORE == CORE_U8 && UNPACK == UNPACK_WAIT
   apq_unpack_first(&args, &item[0].w);
 #endif
   apq_grid_wait();
+#if QUANTIZES
+  input = apq_find_row(&args, &lane, 0);
+  apq_hold_row(&input);
+#else
   apq_start_activations(&args, &lane, &use, item, kept, copies);
+#endif
 #if RELEASE == RELEASE_ISSUE
   apq_grid_release();
 #endif
 #endif
+#if QUANTIZES
+  apq_quantize_rows(&args, &lane, &input);
+#endif
   apq_raw_edge row = {0, 0, 0.0f, 0.0f};
-  if (apq_has_row(&args, &lane)) row = apq_load_row(&args, lane.m0 + ROW_TOKEN);
+#if !QUANTIZES
+  if (apq_has_row(&args, &lane)) row = apq_token_row(&args, &lane, ROW_TOKEN);
+#endif
 #if !PERSIST
   apq_early32(out.is_plain);
   apq_early64(out.at);
@@ -125,7 +145,11 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
 #if CORE == CORE_U8 && UNPACK == UNPACK_FILL
   apq_unpack_first(&args, &item[0].w);
 #endif
-#if OPERAND == OPERAND_SHARED
+#if QUANTIZES
+  lane.panel_at = apq_find_panel(&lane);
+  apq_syncthreads();
+  if (apq_has_row(&args, &lane)) row = apq_token_row(&args, &lane, ROW_TOKEN);
+#elif OPERAND == OPERAND_SHARED
   lane.panel_at = copies->lane_at;
 #if !ONCE
   apq_wait_panel(&lane, 0);
@@ -147,7 +171,9 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   /* Slabs are multiplied as they come. */
   APQ_UNROLL
   for (int d = 0; d < DEPTH; d++) {
+#if !QUANTIZES
     apq_wait_panel(&lane, DEPTH - 1 - d);
+#endif
     apq_multiply_slab(&lane, &use, &item[0], kept, d, &sums);
   }
 #endif

@@ -23,9 +23,33 @@
  * other tokens, meet no bank conflict; and the words of a warp. */
 #define SUM_PITCH (ROWS + (TOKEN_COLUMNS == 1 ? 4 : TOKEN_COLUMNS == 2 ? 8 : 0))
 #define SUM_WORDS (TILE_M * SUM_PITCH)
-#define PANEL_AT  ((SETS_AT + SETS * 4 * SET_WORDS + 127) / 128 * 128)
+#define SETS_END  (SETS_AT + SETS * 4 * SET_WORDS)
+
+#if QUANTIZES
+/* Then what comes of quantizing: the ranges that the warps found, the tokens' scales and zero
+ * points, each warp's part of their sums; and the chunks of its row that each thread keeps, in
+ * parts of 16 bytes. */
+#define ROWS_AT_ONCE  (TILE_M < WARPS ? TILE_M : WARPS)
+#define ROW_WARPS     (WARPS / ROWS_AT_ONCE)
+#define RANGES_AT     ((SETS_END + 15) / 16 * 16)
+#define TOKENS_AT     (RANGES_AT + 8 * WARPS)
+#define TOKEN_SUMS_AT (TOKENS_AT + 8 * TILE_M)
+#define HELD_AT       ((TOKEN_SUMS_AT + 4 * TILE_M * ROW_WARPS + 15) / 16 * 16)
+#define HELD_PARTS    (SRC_BYTES / 2)
+#define PANEL_AT      ((HELD_AT + 16 * HELD_PARTS * (HOLD + 1) * THREADS + 127) / 128 * 128)
+#else
+#define PANEL_AT ((SETS_END + 127) / 128 * 128)
+#endif
 
 #if OPERAND == OPERAND_SHARED
+/* Columns that the panel has.  Of a single fragment a block that quantizes writes only those of its
+ * tokens, and the lanes of the others read these again: nobody looks at what they multiply. */
+#if QUANTIZES
+#define PANEL_COLUMNS (TILE_M * TOKEN_COLUMNS)
+#else
+#define PANEL_COLUMNS (8 * YT)
+#endif
+
 /* A column of the panel is whole lines, 128 bytes for each 128 k (core=u8) or 1024, as they are in
  * device memory but for an order of the eight chunks of a line in which the eight lanes that read
  * at a time meet no bank conflict. */
@@ -36,14 +60,14 @@
 #define PANEL_SLAB(at, slab)      ((at) + SLAB_BYTES * (slab))
 #define COPY_COLUMNS              1
 #define COPY_PLANES               1
-#define LANE_PLACE(lane)          (128 * (lane)->quad + 16 * ((lane)->quad ^ (lane)->group % 2 * 4))
+#define LANE_PLACE(lane, column)  (128 * (lane)->quad + 16 * ((lane)->quad ^ (column) % 2 * 4))
 #else
 #define PANEL_LINES(room)         (((room) + 7) / 8)
 #define PANEL_ORDER(column, line) ((column) % 2 * 4)
 #define PANEL_SLAB(at, slab)      ((at) + (slab) / 2 * 128 ^ (slab) % 2 * 64)
 #define COPY_COLUMNS              8
 #define COPY_PLANES               Q
-#define LANE_PLACE(lane)          (16 * ((lane)->quad ^ (lane)->group % 2 * 4))
+#define LANE_PLACE(lane, column)  (16 * ((lane)->quad ^ (column) % 2 * 4))
 #endif
 #endif
 
@@ -68,6 +92,9 @@ typedef struct apq_lane {
   int steps;    /* loads of a tile */
 #if HAS_GROUPS
   int groups, groups_at; /* how many, and where their sums are: [group][token][row] */
+#if QUANTIZES
+  int token_groups_at; /* and those of the activations' codes: [token][group] */
+#endif
 #endif
   int tiles; /* of n */
 } apq_lane;
@@ -137,7 +164,11 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   lane->groups = args->groups;
   lane->groups_at = PANEL_AT;
 #if OPERAND == OPERAND_SHARED
-  lane->groups_at += 8 * YT * 128 * (int)PANEL_LINES(lane->room);
+  lane->groups_at += PANEL_COLUMNS * 128 * (int)PANEL_LINES(lane->room);
+#endif
+#if QUANTIZES
+  lane->token_groups_at = lane->groups_at;
+  lane->groups_at += (4 * TILE_M * lane->groups + 15) / 16 * 16;
 #endif
 #endif
 }
@@ -223,6 +254,24 @@ APQ_FUNCTION int apq_find_activation(const apq_gemm_args *args, const apq_lane *
 
 #if OPERAND == OPERAND_SHARED
 
+/* Where the lane's first chunk of slab 0 is. */
+APQ_FUNCTION int apq_find_panel(const apq_lane *lane) {
+  int column = lane->group % PANEL_COLUMNS;
+  return PANEL_AT + 128 * column * (int)PANEL_LINES(lane->room) + LANE_PLACE(lane, column);
+}
+
+/* Where the lane's chunks of fragment yi of a slab are: chunk c at this place with bits of 16 c
+ * turned over (core=u8). */
+APQ_FUNCTION int apq_panel_at(const apq_lane *lane, int slab, int yi) {
+  /* A slab past k has zero weights: any activations of the warp do. */
+  if (4 * slab >= (int)lane->room) slab = lane->k_warp;
+  return PANEL_SLAB(lane->panel_at + yi * 8 * 128 * (int)PANEL_LINES(lane->room), slab);
+}
+
+#endif
+
+#if OPERAND == OPERAND_SHARED && !QUANTIZES
+
 /* The warps that multiply a slab copy it, 512 bytes at a time: of COPY_COLUMNS columns.  A thread's
  * copies of a slab are this many columns and tokens apart. */
 #define COPIES      ((8 * YT / COPY_COLUMNS + WARPS_N - 1) / WARPS_N)
@@ -241,7 +290,7 @@ APQ_FUNCTION apq_copies apq_find_copies(const apq_gemm_args *args, const apq_lan
   copies.to = PANEL_AT + 128 * column * (int)PANEL_LINES(lane->room) +
               16 * (x ^ PANEL_ORDER(column, x / 8));
   copies.token = plane < COPY_PLANES ? token : args->m;
-  copies.lane_at = PANEL_AT + 128 * lane->group * (int)PANEL_LINES(lane->room) + LANE_PLACE(lane);
+  copies.lane_at = apq_find_panel(lane);
   return copies;
 }
 
@@ -321,15 +370,7 @@ APQ_FUNCTION void apq_wait_panel(const apq_lane *lane, int pending) {
 #endif
 }
 
-/* Where the lane's chunks of fragment yi of a slab are: chunk c at this place with bits of 16 c
- * turned over (core=u8). */
-APQ_FUNCTION int apq_panel_at(const apq_lane *lane, int slab, int yi) {
-  /* A slab past k has zero weights: any activations of the warp do. */
-  if (4 * slab >= (int)lane->room) slab = lane->k_warp;
-  return PANEL_SLAB(lane->panel_at + yi * 8 * 128 * (int)PANEL_LINES(lane->room), slab);
-}
-
-#else
+#elif OPERAND != OPERAND_SHARED
 
 APQ_FUNCTION void apq_load_activations(const apq_gemm_args *args, const apq_lane *lane,
                                        const apq_cursor *at, apq_activations *a) {

@@ -7,6 +7,26 @@
 #define HAS_GROUPS 0
 #endif
 
+/* Whether the kernel quantizes its activations itself; a family without that knob does not. */
+#if SRC == SRC_F16 || SRC == SRC_BF16 || SRC == SRC_F32
+#define QUANTIZES 1
+/* Zero points of tokens: those of unsigned codes. */
+#define HAS_TOKEN_ZEROS(args) ((args)->format == 0)
+#else
+#define QUANTIZES             0
+#define HAS_TOKEN_ZEROS(args) ((args)->a_zero != 0)
+#endif
+
+/* Products with activations in pairs are 16 times those with the codes and 1 more (bitplane.h),
+ * as if the tokens' zero points were higher by 1: the limits keep them below 2^32. */
+#if FORM == FORM_PAIRS
+#define SUM_SHIFT 4
+#define EXCESS    1
+#else
+#define SUM_SHIFT 0
+#define EXCESS    0
+#endif
+
 /* What of the correction depends on the token alone (row) and on the output channel alone (column):
  *   c = alpha_a alpha_w D - z_w (alpha_a Sa - k z_a) - z_a alpha_w Sw        modulo 2^32
  * Where no zero point varies, both products are known beforehand: an edge's `rest` is then what it
@@ -27,7 +47,7 @@ APQ_FUNCTION int apq_has_post(const apq_gemm_args *args) {
   (void)args;
   return 0;
 #else
-  return args->gated | args->combine;
+  return args->gate.kind | args->combine;
 #endif
 }
 
@@ -40,8 +60,8 @@ APQ_FUNCTION int apq_is_plain(const apq_gemm_args *args) {
   (void)args;
   return 0;
 #else
-  return !args->a_zero && !args->w_zero && !args->bias && args->alpha_a * args->alpha_w == 1 &&
-         !apq_has_post(args);
+  return !HAS_TOKEN_ZEROS(args) && !args->w_zero && !args->bias &&
+         args->alpha_a * args->alpha_w == 1 && !apq_has_post(args);
 #endif
 }
 
@@ -82,12 +102,12 @@ APQ_FUNCTION apq_raw_edge apq_load_column(const apq_gemm_args *args, int n) {
 APQ_FUNCTION apq_edge apq_finish_edge(const apq_gemm_args *args, const apq_raw_edge *raw,
                                       int is_row) {
   apq_edge edge;
-  edge.zero = raw->zero;
+  edge.zero = raw->zero + (is_row ? (apq_u32)args->alpha_a * EXCESS : 0);
   edge.scale = raw->scale;
   edge.bias = raw->bias;
   edge.rest = is_row ? (apq_u32)args->alpha_a * raw->sum - (apq_u32)args->k * raw->zero
                      : (apq_u32)args->alpha_w * raw->sum;
-  if (apq_is_plain(args)) edge.rest *= (apq_u32)(is_row ? args->zero_w : args->zero_a);
+  if (apq_is_plain(args)) edge.rest *= (apq_u32)(is_row ? args->zero_w : args->zero_a + EXCESS);
 #if OP == OP_XOR
   edge.sum = raw->sum;
 #endif
@@ -133,6 +153,7 @@ APQ_FUNCTION apq_edge apq_get_edge(int at) {
 /* The corrected integer product of one output. */
 APQ_FUNCTION apq_u32 apq_correct(const apq_gemm_args *args, apq_u32 sum, const apq_edge *row,
                                  const apq_edge *column, int is_plain) {
+  sum >>= SUM_SHIFT;
 #if OP == OP_XOR
   /* popc(a ^ w) = popc(a) + popc(w) - 2 popc(a & w), summed over all planes with their weights. The
    * limits keep D below 2^32, so twice D is exact in 64 bits. */
@@ -184,79 +205,6 @@ APQ_FUNCTION apq_u32 apq_finish_total(const apq_gemm_args *args, apq_u32 total, 
 #endif
 
 #if OUT != OUT_I32
-/* exp(-a) for a >= 0, 0 where that is below half the smallest float: 2^-n exp(r), |r| <= ln(2)/2.
- * The product of n and the first part of ln 2 is exact; the coefficients are a minimax fit of
- * (exp(r) - 1 - r) / r^2, to 7e-8. */
-APQ_FUNCTION float apq_exp_minus(float a) {
-  a = apq_min(a, 104.0f);
-  int n = apq_float_to_int(apq_mul(a, 1.44269504f));
-  float whole = apq_int_to_float(n);
-  float r = apq_add(apq_add(apq_mul(whole, 0.693145752f), -a), apq_mul(whole, 1.42860677e-6f));
-  float p = 1.39269181e-3f;
-  p = apq_add(apq_mul(p, r), 8.36376702e-3f);
-  p = apq_add(apq_mul(p, r), 4.16665502e-2f);
-  p = apq_add(apq_mul(p, r), 0.166665734f);
-  p = apq_add(apq_mul(p, r), 0.5f);
-  p = apq_add(apq_add(apq_mul(apq_mul(r, r), p), r), 1.0f);
-  /* In two steps: 2^-n alone may be below the normal floats. */
-  p = apq_mul(p, apq_bits_float((apq_u32)(127 - n / 2) << 23));
-  return apq_mul(p, apq_bits_float((apq_u32)(127 - (n - n / 2)) << 23));
-}
-
-/* t of kernel_abi.h over y. */
-APQ_FUNCTION float apq_gate_factor(const apq_gemm_args *args, float y) {
-  float z = apq_min(apq_mul(y, y), args->gate_limit), t = args->gate[9];
-  APQ_UNROLL
-  for (int i = 8; i >= 0; i--) t = apq_add(apq_mul(t, z), args->gate[i]);
-  return t;
-}
-
-/* y / (1 + exp(-t)), t = factor * y, as a quotient whose divisor is from 1 to 2: for negative t it
- * is y exp(t) / (1 + exp(t)), so that no exponential overflows. */
-typedef struct apq_quotient {
-  float top, bottom;
-} apq_quotient;
-APQ_FUNCTION apq_quotient apq_gate_quotient(float y, float factor) {
-  apq_quotient q;
-  float t = apq_mul(factor, y), e = apq_exp_minus(apq_abs(t));
-  /* -infinity counts as the lowest number: times 0 it would be NaN. */
-  q.top = t < 0.0f ? apq_mul(apq_max(y, -3.402823466e38f), e) : y;
-  q.bottom = apq_add(1.0f, e);
-  return q;
-}
-
-APQ_FUNCTION float apq_gate(const apq_gemm_args *args, float y) {
-  apq_quotient q =
-      apq_gate_quotient(y, args->gated == 2 ? args->gate[0] : apq_gate_factor(args, y));
-  return apq_div(q.top, q.bottom);
-}
-
-/* The gate of eight values at once: without branches between them their long chains of operations
- * run side by side. */
-APQ_FUNCTION void apq_gate_eight(const apq_gemm_args *args, float y[8]) {
-  float factor[8];
-  apq_quotient q[8];
-  int is_simple = 1;
-  APQ_UNROLL
-  for (int i = 0; i < 8; i++) factor[i] = args->gate[0];
-  if (args->gated != 2) {
-    APQ_UNROLL
-    for (int i = 0; i < 8; i++) factor[i] = apq_gate_factor(args, y[i]);
-  }
-  APQ_UNROLL
-  for (int i = 0; i < 8; i++) {
-    q[i] = apq_gate_quotient(y[i], factor[i]);
-    is_simple &= apq_is_simple_dividend(q[i].top);
-  }
-  if (is_simple) {
-    APQ_UNROLL
-    for (int i = 0; i < 8; i++) y[i] = apq_simple_div(q[i].top, q[i].bottom);
-    return;
-  }
-  APQ_UNROLL
-  for (int i = 0; i < 8; i++) y[i] = apq_div(q[i].top, q[i].bottom);
-}
-
 /* A number of the result type, of 2 bytes. */
 #if OUT == OUT_F16
 #define apq_half_float apq_half_to_float
@@ -278,7 +226,7 @@ APQ_FUNCTION float apq_other(const apq_gemm_args *args, int m, int n) {
 /* What follows the scales and the bias, where apq_has_post: activation, then `other`. */
 APQ_FUNCTION apq_u32 apq_post_one(const apq_gemm_args *args, int m, int n, apq_u32 result) {
   float y = apq_bits_float(result);
-  if (args->gated) y = apq_gate(args, y);
+  if (args->gate.kind) y = apq_activate(&args->gate, y);
   if (args->combine == 1) y = apq_add(y, apq_other(args, m, n));
   if (args->combine == 2) y = apq_mul(y, apq_other(args, m, n));
   return apq_float_bits(y);

@@ -2,8 +2,9 @@
  * products on wgmma u8, m64nNk32, fed by bulk tensor copies.
  *
  * @family igmma product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu byte_ring.cu
- * @parts byte_weights.cu igmma.cu igmma_groups.cu wgmma_feed.cu wgmma_split.cu wgmma.cu
+ * @parts activation.cu gemm_epilogue.cu unpack.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu
+ * @parts byte_ring.cu byte_weights.cu igmma.cu igmma_groups.cu wgmma_feed.cu wgmma_split.cu
+ * @parts wgmma_store.cu wgmma_post.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -29,8 +30,7 @@
  * memory by the threads or by tensor copies
  * @knob overlap   = 0 : 0 2 : blocks of 128 k at both ends of a tile whose products run while a
  * half of a tile is stored
- * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
- * second operand
+ * @knob post      = 0 : 0 1 2 : what may follow the bias: 1 a second operand, 2 an activation too
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *

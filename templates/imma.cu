@@ -1,7 +1,7 @@
 /* Family imma: weight planes unpacked to u8 in registers, products on mma.sync u8, m16n8k32.
  *
  * @family imma product bytes
- * @parts gemm_tile.cu gemm_epilogue.cu unpack.cu imma.cu group_scales.cu gemm.cu
+ * @parts gemm_tile.cu activation.cu gemm_epilogue.cu unpack.cu imma.cu group_scales.cu gemm.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -14,6 +14,7 @@
  * @knob min_blocks = 1 : 1 2 3 4 : blocks an SM must have room for (bounds the registers)
  * @knob layout    = linear : linear padded xor : activation rows of a stage in shared memory
  * @knob swap      = 0 : 0 1 : 1 puts the weights on the 16-row side of the mma
+ * @knob form      = bytes : bytes pairs : of the activations
  * @knob split_k   = 1 : 1 2 4 8 16 : blocks that share one output tile
  * @knob store     = direct : direct staged : results from the fragments, or through shared memory
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
@@ -23,7 +24,8 @@
  * byte j of word b.  Activations are stored as bytes in that order, word b of all four lanes in
  * chunk b (apq__byte_position), so ldmatrix gives the same k to the same lane; words s and s + 4
  * make mma step s.  A group of fewer than 128 k belongs to some of the four lanes: the block is
- * then multiplied once a group, with the words of the other lanes as zeros. */
+ * then multiplied once a group, with the words of the other lanes as zeros.  With activations in
+ * pairs (bitplane.h) the words of a step are its low codes and two codes a byte. */
 
 #define X_ROWS X_TILE
 #define Y_ROWS Y_TILE
@@ -148,11 +150,10 @@ typedef struct apq_totals apq_totals;
 APQ_FUNCTION void apq_end_group(const apq_lane *lane, apq_totals *totals, int acc[XT][YT][4]);
 #endif
 
-/* The plane words of one block of 128 k, loaded while the block before is multiplied. Their 8x8
- * bits are transposed in three exchanges: the first two make words of four-bit codes and are done
- * once a block, in place; the third makes, of words s and s + 4, the u8 codes of mma step s just
- * before they are used, which spreads the work between the products and needs no registers for it.
- */
+/* The plane words of one block of 128 k, loaded while the block before is multiplied.  Once a block
+ * words of the halves of two codes a byte are made of them, in place; of these the words of mma
+ * step s just before they are used, which spreads the work between the products and needs no
+ * registers for it. */
 #define HALF_WORDS (P > 4 ? 8 : 4)
 typedef struct apq_fragments {
   apq_u32 word[WT][HALF_WORDS];
@@ -188,19 +189,11 @@ APQ_FUNCTION void apq_load_fragments(const apq_lane *lane, int at, int block, ap
   }
 }
 
-/* The first two exchanges. */
 APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
   APQ_UNROLL
-  for (int wi = 0; wi < WT; wi++) {
-    APQ_UNROLL
-    for (int i = 0; i < HALF_WORDS; i += 4) {
-      apq_u32 *word = f->word[wi] + i;
-      apq_exchange(&word[0], &word[1], 1, 0x55555555u);
-      apq_exchange(&word[2], &word[3], 1, 0x55555555u);
-      apq_exchange(&word[0], &word[2], 2, 0x33333333u);
-      apq_exchange(&word[1], &word[3], 2, 0x33333333u);
-    }
-  }
+  for (int i = 0; i < WT * (HALF_WORDS / 4); i++)
+    apq_half_codes(f->word[i / (HALF_WORDS / 4)] + i % (HALF_WORDS / 4) * 4,
+                   i % (HALF_WORDS / 4) * 4);
 }
 
 /* The u8 codes of mma step s of a block: words s and s + 4; zeros in lanes without k in the pass.
@@ -209,9 +202,8 @@ APQ_FUNCTION void apq_step_words(const apq_lane *lane, const apq_fragments *f, i
                                  apq_u32 w[WT][2]) {
   APQ_UNROLL
   for (int wi = 0; wi < WT; wi++) {
-    w[wi][0] = f->word[wi][s];
-    w[wi][1] = P > 4 ? f->word[wi][HALF_WORDS - 4 + s] : 0;
-    apq_exchange(&w[wi][0], &w[wi][1], 4, 0x0f0f0f0fu);
+    apq_take_codes(f->word[wi][s], P > 4 ? f->word[wi][HALF_WORDS - 4 + s] : 0, s, &w[wi][0],
+                   &w[wi][1]);
     if (lane->quad * PASSES / 4 != pass) w[wi][0] = w[wi][1] = 0;
   }
 }

@@ -28,12 +28,17 @@ return space {
     min_blocks = { 1, 2 },
     layout = { "linear", "padded", "xor" },
     swap = { 0, 1 },
+    form = { "bytes", "pairs" },
     split_k = { 1, 2, 4, 8 },
     store = { "direct", "staged" },
   },
 
   constraints = {
     { "8-bit product of the device", function(config, problem, device) return device.u8 end },
+    -- Where activations fit they are never slower: bytes are for the others.
+    { "pairs of codes that fit", function(config, problem)
+      return (config.form == "pairs") == (problem.p <= 4 and problem.q <= 4 and problem.group == 0 and problem.k <= 1000000)
+    end },
     { "two to eight warps", function(config)
       local warps = config.warps_m * config.warps_n
       return warps >= 2 and warps <= 8

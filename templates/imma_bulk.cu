@@ -3,8 +3,9 @@
  * operands.
  *
  * @family imma_bulk product bytes
- * @parts gemm_epilogue.cu unpack.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu byte_ring.cu
- * @parts imma_bulk.cu imma_bulk_groups.cu wgmma_feed.cu wgmma_split.cu wgmma.cu
+ * @parts activation.cu gemm_epilogue.cu unpack.cu warpgroup.cu warpgroup_units.cu wgmma_groups.cu
+ * @parts byte_ring.cu imma_bulk.cu imma_bulk_groups.cu wgmma_feed.cu wgmma_split.cu wgmma_store.cu
+ * @parts wgmma_post.cu wgmma.cu
  * @knob p         = 4 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -17,6 +18,7 @@
  * @knob divide    = columns : columns rows : they divide a tile by tokens or by output channels
  * @knob stagger   = 0 : 0 1 2 3 : stages of activations that each of them starts behind the one
  * before
+ * @knob form      = bytes : bytes pairs : of the activations
  * @knob ahead     = 0 : 0 1 : 1 loads the activations of a product before the one before it
  * @knob swap      = 1 : 1 : the weights are on the 16-row side
  * @knob overlap   = 0 : 0 : a tile is stored before the next is multiplied
@@ -26,14 +28,15 @@
  * @knob split_k   = 1 : 1 2 4 8 : units that share one output tile
  * @knob store     = staged : direct staged tensor : results from the registers, or through shared
  * memory by the threads or by tensor copies
- * @knob post      = 0 : 0 1 : 1 has code for what may follow the bias: activation functions, a
- * second operand
+ * @knob post      = 0 : 0 1 2 : what may follow the bias: 1 a second operand, 2 an activation too
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
  * A warp has 16 rows of each 64-row block of weights.  Codes and activations meet as in imma: word
  * s and word s + 4 of the unpacked weights, chunks s and s + 4 of the 128 bytes of a token, in mma
- * step s. */
+ * step s.  With activations in pairs (bitplane.h) these words are the low codes of the plane words'
+ * pairs, and the pairs: 18 operations in place of 26 to unpack four planes, where every one costs a
+ * cycle. */
 
 #define SUMS         (Y_SHARE / 2)
 #define ACCUMULATORS X_BLOCKS
@@ -42,8 +45,8 @@
 #define WT (2 * X_BLOCKS)
 #define AT (Y_SHARE / 16)
 
-/* Plane words of a block of 128 k.  The first two exchanges make words of four-bit codes of them,
- * in place; the third makes the u8 codes of a step just before its products. */
+/* Plane words of a block of 128 k.  Words of the halves of two codes a byte are made of them in
+ * place; of these the words of a step just before its products. */
 #define HALF_WORDS (P > 4 ? 8 : 4)
 typedef struct apq_fragments {
   apq_u32 word[WT][HALF_WORDS];
@@ -74,26 +77,17 @@ APQ_FUNCTION void apq_load_planes(int slot, int sharer, int block, apq_fragments
 
 APQ_FUNCTION void apq_prepare_fragments(apq_fragments *f) {
   APQ_UNROLL
-  for (int i = 0; i < WT; i++) {
-    APQ_UNROLL
-    for (int j = 0; j < HALF_WORDS; j += 4) {
-      apq_u32 *word = f->word[i] + j;
-      apq_exchange(&word[0], &word[1], 1, 0x55555555u);
-      apq_exchange(&word[2], &word[3], 1, 0x55555555u);
-      apq_exchange(&word[0], &word[2], 2, 0x33333333u);
-      apq_exchange(&word[1], &word[3], 2, 0x33333333u);
-    }
-  }
+  for (int i = 0; i < WT * (HALF_WORDS / 4); i++)
+    apq_half_codes(f->word[i / (HALF_WORDS / 4)] + i % (HALF_WORDS / 4) * 4,
+                   i % (HALF_WORDS / 4) * 4);
 }
 
 /* The left operands of step s: of each 64-row block the warp's 16 rows. */
 APQ_FUNCTION void apq_step_words(const apq_fragments *f, int s, apq_u32 w[X_BLOCKS][4]) {
   APQ_UNROLL
   for (int i = 0; i < WT; i++) {
-    apq_u32 low = f->word[i][s], high = P > 4 ? f->word[i][HALF_WORDS - 4 + s] : 0;
-    apq_exchange(&low, &high, 4, 0x0f0f0f0fu);
-    w[i / 2][i % 2] = low;
-    w[i / 2][2 + i % 2] = high;
+    apq_u32 *to = w[i / 2] + i % 2;
+    apq_take_codes(f->word[i][s], P > 4 ? f->word[i][HALF_WORDS - 4 + s] : 0, s, to, to + 2);
   }
 }
 
@@ -130,17 +124,22 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
   for (int i = 0; i < ACCUMULATORS * SUMS; i++) acc[i / SUMS][i % SUMS] = 0;
   apq_fragments f;
   apq_u32 a[1 + AHEAD][AT][4];
-  apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
-  apq_load_planes(at->w.slot, sharer, 0, &f);
 #if AHEAD
   apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
   apq_load_activations(at->a.slot * A_BYTES, sharer, 0, a[0]);
 #endif
   APQ_NO_UNROLL
   for (int stage = work->first; stage < work->end; stage++) {
+    /* Not under the products before: words that stay from turn to turn would be moved about. */
+    apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
+    apq_load_planes(at->w.slot, sharer, 0, &f);
     APQ_UNROLL
     for (int block = 0; block < BLOCKS; block++) {
       int is_last = block == BLOCKS - 1 && stage + 1 == work->end;
+#if BLOCKS % STAGES == 0
+      /* Stages of weights begin with slot 0: addresses and barriers are constants. */
+      at->a.slot = block % STAGES;
+#endif
 #if !AHEAD
       apq_mbarrier_wait(FULL(at->a.slot), at->a.phase);
 #endif
@@ -159,10 +158,7 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
           }
         }
         apq_step_words(&f, s, w);
-        if (s == 3 && !is_last) {
-          if (block == BLOCKS - 1) apq_mbarrier_wait(W_FULL(at->w.slot), at->w.phase);
-          apq_load_planes(at->w.slot, sharer, (block + 1) % BLOCKS, &f);
-        }
+        if (s == 3 && block < BLOCKS - 1) apq_load_planes(at->w.slot, sharer, block + 1, &f);
 #if AHEAD
         if (s < 3) {
           apq_load_activations(at->a.slot * A_BYTES, sharer, s + 1, a[(s + 1) % 2]);

@@ -27,15 +27,20 @@ return space {
     divide = { "columns", "rows" },
     stages = { 2, 3, 4, 5, 6, 7, 8 },
     stagger = { 0, 1, 2 },
+    form = { "bytes", "pairs" },
     ahead = { 0, 1 },
     raster = { 4, 8 },
     split_k = { 1, 2, 4 },
+    pdl = { 1 }, -- never slower: beginning costs about 0.4 us less
   },
 
   constraints = {
     { "warpgroups of sm_90a", function(config, problem, device) return device.arch == "sm_90a" end },
     { "tile no higher than the tokens need", function(config, problem)
       return config.tile_m <= (problem.m + 31) // 32 * 32
+    end },
+    { "pairs of codes that fit", function(config, problem)
+      return config.form == "bytes" or (problem.p <= 4 and problem.q <= 4 and problem.group == 0 and problem.k <= 1000000)
     end },
     { "products enough for the operands of a warp", function(config, problem)
       return config.tile_m * config.tile_n >= 8192 * config.consumers or problem.m < 512

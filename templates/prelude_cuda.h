@@ -67,6 +67,13 @@ APQ_WORD void apq_ldmatrix4(apq_u32 r[4], int at) {
                : "r"(apq_shared_address(at))
                : "memory");
 }
+/* The same with rows and columns of each matrix exchanged. */
+APQ_WORD void apq_ldmatrix4_transposed(apq_u32 r[4], int at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(apq_shared_address(at))
+               : "memory");
+}
 
 /* ---- global memory ---- */
 
@@ -514,6 +521,13 @@ APQ_WORD apq_u32 apq_select(apq_u32 a, apq_u32 b, apq_u32 mask) {
   asm("lop3.b32 %0, %1, %2, %3, 0xe4;" : "=r"(r) : "r"(a), "r"(b), "r"(mask));
   return r;
 }
+/* Left by 0 < `by` < 32; of which C's form would be taken apart where some of its bits are not
+ * used. */
+APQ_WORD apq_u32 apq_rotate(apq_u32 v, int by) {
+  apq_u32 r;
+  asm("shf.l.wrap.b32 %0, %1, %1, %2;" : "=r"(r) : "r"(v), "r"(by));
+  return r;
+}
 /* Byte i of the result is byte number (selector >> 4i) % 8 of the eight of b:a (PTX prmt). */
 APQ_WORD apq_u32 apq_permute(apq_u32 a, apq_u32 b, apq_u32 selector) {
   return __byte_perm(a, b, selector);
@@ -528,19 +542,14 @@ APQ_WORD float apq_mul(float a, float b) { return __fmul_rn(a, b); }
 APQ_WORD float apq_add(float a, float b) { return __fadd_rn(a, b); }
 /* A call of some twenty instructions: keep it out of inner loops. */
 APQ_WORD float apq_div(float a, float b) { return __fdiv_rn(a, b); }
-/* a / b where 1 <= b <= 2 and apq_is_simple_dividend(a), rounded as ever: a reciprocal, refined,
- * and two corrections of the quotient by its exact rest.  No branches. */
-APQ_WORD float apq_simple_div(float a, float b) {
-  float r, e, q;
+/* a * b + c, rounded once. */
+APQ_WORD float apq_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+/* 1 / b, rounded, for 1 <= b <= 2^126, without branches: the hardware's estimate and one step. */
+APQ_WORD float apq_reciprocal(float b) {
+  float r;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(b));
-  e = __fmaf_rn(-b, r, 1.0f);
-  r = __fmaf_rn(r, e, r);
-  q = __fmul_rn(a, r);
-  q = __fmaf_rn(__fmaf_rn(-b, q, a), r, q);
-  return __fmaf_rn(__fmaf_rn(-b, q, a), r, q);
+  return __fmaf_rn(r, __fmaf_rn(-b, r, 1.0f), r);
 }
-/* Neither zero nor near the ends of the range, where the rests above would not be exact. */
-APQ_WORD int apq_is_simple_dividend(float a) { return fabsf(a) >= 1.0e-30f && fabsf(a) <= 1.0e36f; }
 APQ_WORD float apq_abs(float a) { return fabsf(a); }
 APQ_WORD float apq_max(float a, float b) { return fmaxf(a, b); }
 APQ_WORD float apq_min(float a, float b) { return fminf(a, b); }

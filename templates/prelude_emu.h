@@ -29,7 +29,7 @@ struct apq_emu {
   int rank; /* of the block in its cluster */
   apq_u32 (*lds32)(apq_emu *, int line, int at);
   apq_u32x4 (*lds128)(apq_emu *, int line, int at);
-  void (*ldmatrix4)(apq_emu *, int line, apq_u32 *r, int at);
+  void (*ldmatrix4)(apq_emu *, int line, apq_u32 *r, int at, int transposed);
   void (*sts16)(apq_emu *, int line, int at, apq_u16);
   void (*sts32)(apq_emu *, int line, int at, apq_u32);
   void (*sts128)(apq_emu *, int line, int at, apq_u32x4);
@@ -132,13 +132,14 @@ APQ_EMU_EXPORT const int apq_emu_version = APQ_EMU_VERSION;
 
 /* ---- shared memory: dynamic, addressed by byte offset ---- */
 
-#define apq_lds32(...)             APQ_EMU_CALL(lds32, __VA_ARGS__)
-#define apq_lds128(...)            APQ_EMU_CALL(lds128, __VA_ARGS__)
-#define apq_sts16(...)             APQ_EMU_CALL(sts16, __VA_ARGS__)
-#define apq_sts32(...)             APQ_EMU_CALL(sts32, __VA_ARGS__)
-#define apq_sts128(...)            APQ_EMU_CALL(sts128, __VA_ARGS__)
-#define apq_atomic_add_shared(...) APQ_EMU_CALL(atomic_add_shared, __VA_ARGS__)
-#define apq_ldmatrix4(...)         APQ_EMU_CALL(ldmatrix4, __VA_ARGS__)
+#define apq_lds32(...)                  APQ_EMU_CALL(lds32, __VA_ARGS__)
+#define apq_lds128(...)                 APQ_EMU_CALL(lds128, __VA_ARGS__)
+#define apq_sts16(...)                  APQ_EMU_CALL(sts16, __VA_ARGS__)
+#define apq_sts32(...)                  APQ_EMU_CALL(sts32, __VA_ARGS__)
+#define apq_sts128(...)                 APQ_EMU_CALL(sts128, __VA_ARGS__)
+#define apq_atomic_add_shared(...)      APQ_EMU_CALL(atomic_add_shared, __VA_ARGS__)
+#define apq_ldmatrix4(r, at)            APQ_EMU_CALL(ldmatrix4, r, at, 0)
+#define apq_ldmatrix4_transposed(r, at) APQ_EMU_CALL(ldmatrix4, r, at, 1)
 
 /* ---- global memory ---- */
 
@@ -268,6 +269,7 @@ APQ_WORD int apq_popc(apq_u32 v) {
   return (int)(((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24);
 }
 APQ_WORD apq_u32 apq_select(apq_u32 a, apq_u32 b, apq_u32 mask) { return (a & mask) | (b & ~mask); }
+APQ_WORD apq_u32 apq_rotate(apq_u32 v, int by) { return v << by | v >> (32 - by); }
 APQ_WORD apq_u32 apq_permute(apq_u32 a, apq_u32 b, apq_u32 selector) {
   unsigned long long both = (unsigned long long)b << 32 | a;
   apq_u32 r = 0;
@@ -297,10 +299,22 @@ APQ_WORD int apq_float_to_int(float v) {
 APQ_WORD float apq_mul(float a, float b) { return a * b; }
 APQ_WORD float apq_add(float a, float b) { return a + b; }
 APQ_WORD float apq_div(float a, float b) { return a / b; }
-APQ_WORD float apq_simple_div(float a, float b) { return a / b; }
-APQ_WORD int apq_is_simple_dividend(float a) {
-  return (a >= 1.0e-30f && a <= 1.0e36f) || (-a >= 1.0e-30f && -a <= 1.0e36f);
+/* a * b + c, rounded once: the product is exact in double; their sum is rounded to odd, with which
+ * rounding again, to float, is as good as rounding once. */
+APQ_WORD float apq_fma(float a, float b, float c) {
+  union {
+    double value;
+    unsigned long long bits;
+  } sum;
+  double product = (double)a * b, back, rest;
+  sum.value = product + c;
+  back = sum.value - product;
+  rest = (product - (sum.value - back)) + (c - back);
+  if (sum.value - sum.value == 0 && rest != 0 && sum.bits % 2 == 0)
+    sum.bits += (rest > 0) == (sum.value > 0) ? 1 : -1ull;
+  return (float)sum.value;
 }
+APQ_WORD float apq_reciprocal(float b) { return 1 / b; }
 APQ_WORD float apq_abs(float a) { return apq_bits_float(apq_float_bits(a) & 0x7fffffffu); }
 /* A NaN loses against a number, and -0 is below +0. */
 APQ_WORD float apq_max(float a, float b) {

@@ -1,391 +1,67 @@
 /* ---- the kernel of the warpgroup families: output, roles ---- */
 
-/* A lane's place: results i of block `block` lie in x row 64 * block + x_row + 8 * (i / 2 % 2) of
- * its warpgroup and y column i / 4 * 8 + y_column + i % 2. */
-typedef struct apq_lane {
-  int x_first, y_first; /* first row and column of the warpgroup in the tile */
-  int x_row, y_column;
-  int edges; /* where this tile's are */
-} apq_lane;
-
-#if SWAP
-#define TILE_AT_M(x, y) (y)
-#define TILE_AT_N(x, y) (x)
-#else
-#define TILE_AT_M(x, y) (x)
-#define TILE_AT_N(x, y) (y)
-#endif
-
-/* The edges of a lane's two columns from y on. */
-APQ_FUNCTION void apq_get_pair(const apq_lane *lane, int y, int is_plain, apq_edge edge[2]) {
-  int at = lane->edges + (lane->y_first + y + lane->y_column) * 8;
-  apq_u32x4 needed = apq_lds128(at + PAIRS_AT), others = {0, 0, 0, 0};
-  if (!is_plain) others = apq_lds128(at + OTHERS_AT);
-  edge[0].rest = needed.x, edge[1].rest = needed.y;
-  edge[0].scale = apq_bits_float(needed.z), edge[1].scale = apq_bits_float(needed.w);
-  edge[0].zero = others.x, edge[1].zero = others.y;
-  edge[0].bias = apq_bits_float(others.z), edge[1].bias = apq_bits_float(others.w);
-}
-
-APQ_FUNCTION apq_u32 apq_finish(const apq_gemm_args *args, apq_u32 sum, const apq_edge *x,
-                                const apq_edge *y, int is_plain) {
-  return apq_finish_total(args, sum, SWAP ? y : x, SWAP ? x : y, is_plain);
-}
-
-/* Where result e of 16 columns from y on of the tile at (m0, n0) lies, of the block of rows from x
- * on; 0 when that is outside the matrix. */
-APQ_FUNCTION int apq_result_at(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                               int x, int y, int e, int *m, int *n) {
-  x += lane->x_row + 8 * (e / 2 % 2);
-  y += lane->y_first + e / 4 * 8 + lane->y_column + e % 2;
-  *m = m0 + TILE_AT_M(x, y);
-  *n = n0 + TILE_AT_N(x, y);
-  return *m < args->m && *n < args->n;
-}
-
-#if POST && STORE == STORE_DIRECT
-/* What follows the scales and the bias, for those of a lane's results that exist. */
-APQ_FUNCTION void apq_post_results(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                   int x, int y, apq_u32 result[8]) {
-  APQ_UNROLL
-  for (int e = 0; e < 8; e++) {
-    int m, n;
-    if (apq_result_at(args, lane, m0, n0, x, y, e, &m, &n))
-      result[e] = apq_post_one(args, m, n, result[e]);
-  }
-}
-#endif
-
-/* Whether all rows of y begin at 16-byte addresses. */
-APQ_FUNCTION int apq_is_aligned(const apq_gemm_args *args) {
-  return (args->ldy * OUT_BYTES) % 16 == 0 && (unsigned long long)args->y % 16 == 0;
-}
-
-/* With OVERLAP a share is stored in halves, and the first of these in two parts, so that the slots
- * of its last products are free before all of it is stored. */
-#if OVERLAP
-#define Y_HALF (Y_SHARE / 2)
-#else
-#define Y_HALF Y_SHARE
-#endif
-
-#if STORE != STORE_DIRECT
-
-/* Results pass through a buffer, a chunk of Y_CHUNK columns of a 64-row block at a time, to leave
- * in rows of neighboring channels.  A warpgroup has two buffers, so that one barrier a chunk is
- * enough. Rows of a buffer are tokens; their 16-byte pieces are permuted by the row's number, so
- * that eight rows of one piece lie in different banks. */
-#if SWAP
-#define Y_CHUNK     (Y_HALF % 32 ? 16 : 32)
-#define BUFFER_ROWS Y_CHUNK
-#define ROW_RESULTS 64
-#else
-#define Y_CHUNK     (Y_HALF % 64 == 0 && OUT_BYTES == 2 ? 64 : Y_HALF % 32 ? 16 : 32)
-#define BUFFER_ROWS 64
-#define ROW_RESULTS Y_CHUNK
-#endif
-#define ROW_BYTES    (ROW_RESULTS * OUT_BYTES)
-#define PIECES       (ROW_BYTES / 16)
-#define BUFFER_BYTES (BUFFER_ROWS * ROW_BYTES)
-/* The second buffer holds the floats of 16 columns too. */
-#define SECOND_BYTES (BUFFER_BYTES < 4096 ? 4096 : BUFFER_BYTES)
-#define BUFFER_AT(warpgroup, chunk)                                                                \
-  (BUFFERS_AT + (warpgroup) * (BUFFER_BYTES + SECOND_BYTES) + (chunk) % 2 * BUFFER_BYTES)
-
-APQ_FUNCTION int apq_piece_at(int row, int piece) {
-  return row * ROW_BYTES + (piece ^ (row & (PIECES < 8 ? PIECES - 1 : 7))) * 16;
-}
-
-#if OUT_BYTES == 2
-APQ_FUNCTION void apq_round_pairs(const apq_u32 result[8], apq_u32 pair[4]) {
-  APQ_UNROLL
-  for (int e = 0; e < 4; e++)
-    pair[e] = apq_round_pair(apq_bits_float(result[2 * e]), apq_bits_float(result[2 * e + 1]));
-}
-
-/* Puts a lane's pairs of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
-APQ_FUNCTION void apq_stage_pairs(int buffer, int i, const apq_u32 pair[4]) {
-  /* Matrix j of the four: rows 8 * (j % 2), columns 8 * (j / 2) of the 16 x 16 results. */
-  int l = apq_thread() % 32, matrix = l / 8, warp = apq_thread() / 32 % 4;
-#if SWAP
-  int row = matrix / 2 * 8 + l % 8, piece = warp * 2 + matrix % 2;
-  apq_stmatrix4_transposed(buffer + apq_piece_at(row, piece) + i * (16 * ROW_BYTES), pair);
-#else
-  int row = warp * 16 + matrix % 2 * 8 + l % 8, piece = matrix / 2;
-  apq_stmatrix4((buffer + apq_piece_at(row, piece)) ^ (32 * i), pair);
-#endif
-}
-#else
-/* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
-APQ_FUNCTION void apq_stage_results(const apq_lane *lane, int buffer, int i,
-                                    const apq_u32 result[8]) {
-  APQ_UNROLL
-  for (int e = 0; e < 8; e++) {
-    int x = lane->x_row + 8 * (e / 2 % 2), y = 16 * i + e / 4 * 8 + lane->y_column + e % 2;
-    int row = SWAP ? y : x, column = SWAP ? x : y;
-    apq_sts32(buffer + apq_piece_at(row, column / 4) + column % 4 * 4, result[e]);
-  }
-}
-#endif
-
-/* Writes one piece where its channels n .. may end at the matrix, or lie off 16-byte addresses. */
-APQ_FUNCTION void apq_store_piece(const apq_gemm_args *args, apq_u8 *to, int n, apq_u32x4 piece) {
-  apq_u32 word[4] = {piece.x, piece.y, piece.z, piece.w};
-  APQ_UNROLL
-  for (int e = 0; e < 16 / OUT_BYTES; e++) {
-    if (n + e >= args->n) return;
-#if OUT_BYTES == 2
-    apq_stg16(to + 2 * e, (apq_u16)(word[e / 2] >> (e % 2 * 16)));
-#else
-    apq_stg32(to + 4 * e, word[e]);
-#endif
-  }
-}
-
-/* Writes a full buffer: tokens from m, channels from n on.  `is_whole` says that all of them exist
- * and all pieces are aligned. */
-APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, int buffer, int m, int n,
-                                   int is_whole) {
-  int t = apq_thread() % 128, first = t / PIECES, column = n + t % PIECES * (16 / OUT_BYTES);
-  long long pitch = args->ldy * OUT_BYTES;
-  apq_u8 *to = (apq_u8 *)args->y + (m + first) * pitch + (long long)column * OUT_BYTES;
-  int from = buffer + apq_piece_at(first, t % PIECES);
-  APQ_UNROLL
-  for (int row = 0; row < BUFFER_ROWS; row += 128 / PIECES) {
-    if (!is_whole && m + first + row >= args->m) return;
-    apq_u32x4 piece = apq_lds128(from + row * ROW_BYTES);
-    if (is_whole)
-      apq_stg128(to + row * pitch, piece);
-    else
-      apq_store_piece(args, to + row * pitch, column, piece);
-  }
-}
-
-#if STORE == STORE_TENSOR
-/* Whether y may be written by tensor copies, which write whole 16 bytes at the end of a row too. */
-APQ_FUNCTION int apq_can_copy(const apq_gemm_args *args) {
-  return apq_is_aligned(args) && args->n * OUT_BYTES % 16 == 0;
-}
-
-/* Rows of a buffer that one copy takes, and the threads that fill them: with SWAP all warps have
- * channels of every token, else each has tokens of its own and need not wait for the others. */
-#if SWAP
-#define COPY_ROWS           BUFFER_ROWS
-#define COPY_THREADS        128
-#define apq_meet_for_copy() apq_named_barrier(apq_thread() / 128, 128)
-#else
-#define COPY_ROWS           16
-#define COPY_THREADS        32
-#define apq_meet_for_copy() apq_syncwarp()
-#endif
-
-/* Those rows leave, to tokens from m and channels from n on. */
-APQ_FUNCTION void apq_copy_buffer(const apq_tma_args *args, int buffer, int m, int n) {
-  int is_first = apq_thread() % COPY_THREADS == 0;
-  int row = apq_thread() % 128 / COPY_THREADS * COPY_ROWS;
-  apq_fence_async();
-  /* The copy of the other buffer has read it before the next chunk goes there. */
-  if (is_first) apq_bulk_wait_read(0);
-  apq_meet_for_copy();
-  if (!is_first) return;
-  apq_tma_store(&args->y, buffer + row * ROW_BYTES, n * OUT_BYTES, m + row, 0);
-  apq_bulk_commit();
-}
-#endif
-
-/* A full buffer leaves; the next chunk goes to the other one.  All four warps. */
-APQ_FUNCTION void apq_pass_buffer(const apq_tma_args *args, int chunk, int m, int n, int is_whole) {
-  int warpgroup = apq_thread() / 128 - 1, buffer = BUFFER_AT(warpgroup, chunk);
-#if STORE == STORE_TENSOR
-  if (apq_can_copy(&args->gemm)) {
-    apq_copy_buffer(args, buffer, m, n);
-    return;
-  }
-#endif
-  apq_named_barrier(1 + warpgroup, 128);
-  apq_store_buffer(&args->gemm, buffer, m, n, is_whole);
-}
-
-/* Both buffers are free again. */
-APQ_FUNCTION void apq_free_buffers(const apq_gemm_args *args) {
-#if STORE == STORE_TENSOR
-  if (apq_thread() % COPY_THREADS == 0) apq_bulk_wait_read(0);
-  if (apq_can_copy(args)) {
-    apq_meet_for_copy();
-    return;
-  }
-#endif
-  apq_named_barrier(apq_thread() / 128, 128);
-  (void)args;
-}
-#else
-#define Y_CHUNK 16
-#endif
-
-#define CHUNKS (Y_SHARE / Y_CHUNK)
-
-#if STORE != STORE_DIRECT
-/* Puts a lane's results of 16 columns, the chunk's 16i .. 16i + 15, into the buffer. */
-APQ_FUNCTION void apq_stage_sixteen(const apq_lane *lane, int buffer, int i,
-                                    const apq_u32 result[8]) {
-#if OUT_BYTES == 2
-  apq_u32 pair[4];
-  apq_round_pairs(result, pair);
-  apq_stage_pairs(buffer, i, pair);
-  (void)lane;
-#else
-  apq_stage_results(lane, buffer, i, result);
-#endif
-}
-#endif
-
-#if POST && STORE != STORE_DIRECT
-/* Results that an activation or another operand follows.  A lane puts those of PART_COLUMNS
- * columns, as floats, into words of its own in the second buffer, so that one loop, and not code
- * unrolled over all of them, holds the exponential; they leave through the first buffer. */
-#define PART_COLUMNS (Y_CHUNK * OUT_BYTES / 4 < 16 ? 16 : Y_CHUNK * OUT_BYTES / 4)
-#define FLOATS_AT(warpgroup, group)                                                                \
-  (BUFFER_AT(warpgroup, 1) + (group)*4096 + apq_thread() % 128 * 16)
-
-APQ_FUNCTION void apq_put_floats(int warpgroup, int group, const apq_u32 result[8]) {
-  apq_u32x4 low = {result[0], result[1], result[2], result[3]};
-  apq_u32x4 high = {result[4], result[5], result[6], result[7]};
-  apq_sts128(FLOATS_AT(warpgroup, group), low);
-  apq_sts128(FLOATS_AT(warpgroup, group) + 2048, high);
-}
-
-/* What goes with a lane's results of PART_COLUMNS columns, as it is in device memory: a word for
- * two neighbors, or for each; 0 outside the matrix. */
-typedef struct apq_others {
-  apq_u32 word[PART_COLUMNS / 16][8];
-} apq_others;
-
-APQ_FUNCTION void apq_load_others(const apq_gemm_args *args, const apq_lane *lane, int m0, int n0,
-                                  int x, int y, int is_whole, apq_others *others) {
-  APQ_UNROLL
-  for (int i = 0; i < PART_COLUMNS / 2; i++) others->word[i / 8][i % 8] = 0;
-  if (!args->combine) return;
-  int first_m, first_n;
-  (void)apq_result_at(args, lane, m0, n0, x, y, 0, &first_m, &first_n);
-  const apq_u8 *first =
-      (const apq_u8 *)args->other + (first_m * args->ld_other + first_n) * OUT_BYTES;
-  /* Result i is this many tokens and channels on. */
-#define OTHER_X(i) ((i) / 2 % 2 * 8)
-#define OTHER_Y(i) ((i) / 4 * 8 + (i) % 2)
-#define OTHER_AT(i)                                                                                \
-  (first +                                                                                         \
-   (TILE_AT_M(OTHER_X(i), OTHER_Y(i)) * args->ld_other + TILE_AT_N(OTHER_X(i), OTHER_Y(i))) *      \
-       OUT_BYTES)
-  if (is_whole) {
-    APQ_UNROLL
-    for (int i = 0; i < PART_COLUMNS / 2; i++) {
-#if OUT_BYTES == 4
-      others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
-#elif SWAP
-      others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
-#else
-      if (i % 2 == 0) others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
-#endif
-    }
-    return;
-  }
-  APQ_UNROLL
-  for (int i = 0; i < PART_COLUMNS / 2; i++) {
-    int m = first_m + TILE_AT_M(OTHER_X(i), OTHER_Y(i));
-    int n = first_n + TILE_AT_N(OTHER_X(i), OTHER_Y(i));
-    if (m >= args->m || n >= args->n) continue;
-#if OUT_BYTES == 4
-    others->word[i / 8][i % 8] = apq_load_word(OTHER_AT(i));
-#else
-    others->word[i / 8][i % 8] = apq_load_half(OTHER_AT(i));
-#endif
-  }
-}
-
-APQ_FUNCTION float apq_get_other(const apq_others *others, int group, int e, int is_whole) {
-#if OUT_BYTES == 4
-  (void)is_whole;
-  return apq_bits_float(others->word[group][e]);
-#else
-  if (!SWAP && is_whole)
-    return apq_half_float((apq_u16)(others->word[group][e & ~1] >> e % 2 * 16));
-  return apq_half_float((apq_u16)others->word[group][e]);
-#endif
-}
-
-/* Finishes the results of PART_COLUMNS columns from y on and puts them into the first buffer. */
-APQ_FUNCTION void apq_post_part(const apq_gemm_args *args, const apq_lane *lane, int warpgroup,
-                                int y, int is_whole, const apq_others *others) {
-  APQ_UNROLL
-  for (int group = 0; group < PART_COLUMNS / 16; group++) {
-    apq_u32x4 low = apq_lds128(FLOATS_AT(warpgroup, group)),
-              high = apq_lds128(FLOATS_AT(warpgroup, group) + 2048);
-    apq_u32 result[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-    float v[8];
-    APQ_UNROLL
-    for (int e = 0; e < 8; e++) v[e] = apq_bits_float(result[e]);
-    if (args->gated) apq_gate_eight(args, v);
-    if (args->combine) {
-      APQ_UNROLL
-      for (int e = 0; e < 8; e++) {
-        float other = apq_get_other(others, group, e, is_whole);
-        v[e] = args->combine == 1 ? apq_add(v[e], other) : apq_mul(v[e], other);
-      }
-    }
-    APQ_UNROLL
-    for (int e = 0; e < 8; e++) result[e] = apq_float_bits(v[e]);
-    apq_stage_sixteen(lane, BUFFER_AT(warpgroup, 0), y % Y_CHUNK / 16 + group, result);
-  }
-}
-#endif
-
 /* A lane's results, before their last rounding, of 16 columns from y on of a 64-row block. */
 APQ_FUNCTION void apq_get_results(const apq_gemm_args *args, const apq_lane *lane, int block, int y,
                                   const apq_edge *upper, const apq_edge *lower, int is_plain,
-                                  apq_sums_of_share, apq_u32 result[8]) {
+                                  int acc[ACCUMULATORS][SUMS], apq_u32 result[8]) {
   APQ_UNROLL
   for (int e = 0; e < 8; e += 4) {
     int column = y + 2 * e, r = column / 2;
     apq_edge edge[2];
     apq_get_pair(lane, column, is_plain, edge);
-    result[e] = apq_finish(args, SUM(block, r), upper, &edge[0], is_plain);
-    result[e + 1] = apq_finish(args, SUM(block, r + 1), upper, &edge[1], is_plain);
-    result[e + 2] = apq_finish(args, SUM(block, r + 2), lower, &edge[0], is_plain);
-    result[e + 3] = apq_finish(args, SUM(block, r + 3), lower, &edge[1], is_plain);
+    result[e] = apq_finish(args, apq_sum(acc, block, r), upper, &edge[0], is_plain);
+    result[e + 1] = apq_finish(args, apq_sum(acc, block, r + 1), upper, &edge[1], is_plain);
+    result[e + 2] = apq_finish(args, apq_sum(acc, block, r + 2), lower, &edge[0], is_plain);
+    result[e + 3] = apq_finish(args, apq_sum(acc, block, r + 3), lower, &edge[1], is_plain);
   }
 }
 
 /* Finishes and stores columns y_first .. y_end - 1, whole chunks, of a warpgroup's share of the
  * tile at (m0, n0).  `is_fast` is a constant (apq_is_fast), but for the results that something
  * follows. */
-APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, const apq_lane *lane,
+APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, apq_lane *lane,
                                      int warpgroup, int y_first, int y_end, int is_fast,
-                                     apq_sums_of_share) {
+                                     int acc[ACCUMULATORS][SUMS]) {
   const apq_gemm_args *args = &tma->gemm;
+#if OTHER_COPIES
+  int has_others = is_fast && args->combine;
+  if (!has_others) apq_free_buffers(args);
+#endif
   int is_plain = !POST && is_fast ? is_fast == 2 : apq_is_plain(args);
   APQ_UNROLL
   for (int block = 0; block < X_BLOCKS; block++) {
     int x = lane->x_first + 64 * block;
     apq_edge upper = apq_get_edge(lane->edges + (x + lane->x_row) * EDGE_BYTES);
     apq_edge lower = apq_get_edge(lane->edges + (x + lane->x_row + 8) * EDGE_BYTES);
-#if POST && STORE != STORE_DIRECT
-    apq_others next, others;
-    apq_load_others(args, lane, m0, n0, x, y_first, is_fast, &next);
+#if POST && STORE != STORE_DIRECT && !OTHER_COPIES
+    apq_others ahead[OTHERS_AHEAD];
+    APQ_UNROLL
+    for (int i = 0; i < OTHERS_AHEAD; i++)
+      if (y_first + 16 * i < y_end)
+        apq_load_others(args, lane, m0, n0, x, y_first + 16 * i, is_fast, &ahead[i]);
     APQ_NO_UNROLL
     for (int part = y_first; part < y_end; part += PART_COLUMNS) {
-      others = next;
-      if (part + PART_COLUMNS < y_end)
-        apq_load_others(args, lane, m0, n0, x, part + PART_COLUMNS, is_fast, &next);
+      apq_others others[PART_GROUPS];
+      APQ_UNROLL
+      for (int i = 0; i < PART_GROUPS; i++) others[i] = ahead[i];
+      APQ_UNROLL
+      for (int i = 0; i < OTHERS_AHEAD; i++) {
+        int coming = part + 16 * (i + PART_GROUPS);
+        if (i + PART_GROUPS < OTHERS_AHEAD)
+          ahead[i] = ahead[i + PART_GROUPS];
+        else if (coming < y_end)
+          apq_load_others(args, lane, m0, n0, x, coming, is_fast, &ahead[i]);
+      }
       /* Sums have to be named by constants. */
       APQ_UNROLL
       for (int y = y_first; y < y_end; y += 16) {
         apq_u32 result[8];
         if (y / PART_COLUMNS * PART_COLUMNS != part) continue;
-        apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
+        apq_get_results(args, lane, block, y, &upper, &lower, is_plain, acc, result);
         apq_put_floats(warpgroup, y % PART_COLUMNS / 16, result);
       }
       if (part % Y_CHUNK == 0) apq_free_buffers(args);
-      apq_post_part(args, lane, warpgroup, part, is_fast, &others);
+      apq_post_part(args, lane, warpgroup, m0, n0, x, part, is_fast, others);
       if ((part + PART_COLUMNS) % Y_CHUNK) continue;
       int first = lane->y_first + part - part % Y_CHUNK;
       apq_pass_buffer(tma, 0, m0 + TILE_AT_M(x, first), n0 + TILE_AT_N(x, first), is_fast);
@@ -394,7 +70,7 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
     APQ_UNROLL
     for (int y = y_first; y < y_end; y += 16) {
       apq_u32 result[8];
-      apq_get_results(args, lane, block, y, &upper, &lower, is_plain, SUMS_OF_SHARE, result);
+      apq_get_results(args, lane, block, y, &upper, &lower, is_plain, acc, result);
 #if STORE == STORE_DIRECT
 #if POST
       apq_post_results(args, lane, m0, n0, x, y, result);
@@ -407,6 +83,15 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
       }
 #else
       int chunk = block * CHUNKS + y / Y_CHUNK, i = y % Y_CHUNK / 16;
+#if OTHER_COPIES
+      float other[8];
+      if (has_others)
+        apq_get_others(lane, chunk, i, other);
+      else if (args->combine)
+        apq_ragged_others(args, lane, m0, n0, x, y, other);
+      if (args->combine) apq_apply_other(args, other, result);
+      if (has_others && i == Y_CHUNK / 16 - 1) apq_ask_next_other(tma, lane, m0, n0, chunk);
+#endif
       apq_stage_sixteen(lane, BUFFER_AT(warpgroup, chunk), i, result);
       if (i < Y_CHUNK / 16 - 1) continue;
       int first = lane->y_first + y - y % Y_CHUNK;
@@ -427,7 +112,10 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, co
 APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
   int is_whole =
       apq_is_aligned(args) && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n;
-#if POST
+#if OTHER_COPIES
+  return is_whole && apq_can_copy(args) && args->ld_other * OUT_BYTES % 16 == 0 &&
+         (unsigned long long)args->other % 16 == 0;
+#elif POST
   return is_whole && args->ld_other % 2 == 0 && (unsigned long long)args->other % 4 == 0;
 #else
   return is_whole ? 1 + apq_is_plain(args) : 0;
@@ -442,18 +130,18 @@ typedef struct apq_finished {
 
 APQ_FUNCTION void apq_store_columns(const apq_tma_args *args, const apq_finished *tile,
                                     apq_lane *lane, int warpgroup, int y_first, int y_end,
-                                    apq_sums_of_share) {
+                                    int acc[ACCUMULATORS][SUMS]) {
   lane->edges = EDGES_AT + tile->set.slot * EDGE_SET_BYTES;
 #if POST
   apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, tile->is_fast,
-                     SUMS_OF_SHARE);
+                     acc);
 #else
   if (tile->is_fast == 2)
-    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 2, SUMS_OF_SHARE);
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 2, acc);
   else if (tile->is_fast)
-    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 1, SUMS_OF_SHARE);
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 1, acc);
   else
-    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 0, SUMS_OF_SHARE);
+    apq_finish_columns(args, tile->m0, tile->n0, lane, warpgroup, y_first, y_end, 0, acc);
 #endif
 }
 
@@ -483,6 +171,9 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
   lane.y_first = Y_FIRST(sharer);
   lane.x_row = t / 32 * 16 + t % 32 / 4;
   lane.y_column = t % 4 * 2;
+#if OTHER_COPIES
+  lane.other_phase = 0;
+#endif
   int lead = STAGGER, turn = 0;
 #if OVERLAP
   int is_stored = 1; /* the tile before, as a whole */
@@ -509,6 +200,9 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
     if (!is_stored) apq_store_second_half(args, &tile, &lane, warpgroup, acc);
     is_stored = 0;
 #endif
+#if OTHER_COPIES && !SHARES_SUMS
+    apq_ask_others(args, &lane, work.m0, work.n0, apq_is_fast(&args->gemm, &work));
+#endif
 #if GROUP
     apq_consume_groups(&args->gemm, &work, sharer, lead, &ring, acc);
 #else
@@ -527,7 +221,11 @@ APQ_FUNCTION void apq_consume_units(const apq_tma_args *args, const apq_tiles *t
     if (Y_CHUNK < Y_HALF) apq_store_columns(args, &tile, &lane, warpgroup, Y_CHUNK, Y_HALF, acc);
 #else
 #if SHARES_SUMS
-    if (apq_share_sums(&args->gemm, &work, sharer, warpgroup, acc))
+    int is_complete = apq_share_sums(&args->gemm, &work, sharer, warpgroup, acc);
+#if OTHER_COPIES
+    if (is_complete) apq_ask_others(args, &lane, work.m0, work.n0, tile.is_fast);
+#endif
+    if (is_complete)
 #endif
       apq_store_columns(args, &tile, &lane, warpgroup, 0, Y_SHARE, acc);
     apq_arrive_warp(EDGES_FREE(tile.set.slot));
@@ -569,6 +267,8 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
     apq_tma_prefetch(&args.a);
 #if STORE == STORE_TENSOR
     if (apq_can_copy(&args.gemm)) apq_tma_prefetch(&args.y);
+    if (OTHER_COPIES && apq_can_copy(&args.gemm) && args.gemm.combine)
+      apq_tma_prefetch(&args.other);
 #endif
     apq_init_ring();
     APQ_UNROLL
@@ -576,6 +276,8 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
       apq_mbarrier_init(EDGES_FULL(set), EDGE_THREADS);
       apq_mbarrier_init(EDGES_FREE(set), 4 * SHARERS);
     }
+    APQ_UNROLL
+    for (int i = 0; i < OTHER_BARRIERS; i++) apq_mbarrier_init(OTHER_FULL(i / 2, i % 2), 1);
     apq_mbarrier_publish();
   }
 #if CLUSTER > 1

@@ -1,13 +1,25 @@
 /* ---- the warpgroup families: shared memory behind the ring, and what the feeding warps do ---- */
 
+/* A second operand alone, of results that leave by tensor copies, comes by them too: into the place
+ * of the result that it goes with (wgmma_post.cu), by turns two buffers of those that copy together:
+ * a warp, or with SWAP a warpgroup. */
+#if POST == 1 && STORE == STORE_TENSOR
+#define OTHER_COPIES   1
+#define OTHER_BARRIERS (2 * CONSUMERS * (SWAP ? 1 : 4))
+#else
+#define OTHER_COPIES   0
+#define OTHER_BARRIERS 0
+#endif
+
 /* Behind the ring and its barriers: two sets of edges, so that the next tile's are prepared while
  * this one is stored, each filled and freed by barriers; a word a warpgroup for its ticket; and the
  * warpgroups' buffers of results. */
-#define EDGES_FULL(set) (RING_BYTES + 8 * (RING_BARRIERS + (set)))
-#define EDGES_FREE(set) (RING_BYTES + 8 * (RING_BARRIERS + 2 + (set)))
-#define TICKET_AT(w)    (RING_BYTES + 8 * (RING_BARRIERS + 4) + 4 * (w))
-#define EDGES_AT        ((RING_BYTES + 8 * (RING_BARRIERS + 4) + 4 * CONSUMERS + 127) / 128 * 128)
-#define EDGE_SET_BYTES  ((TILE_M + TILE_N) * EDGE_BYTES)
+#define EDGES_FULL(set)            (RING_BYTES + 8 * (RING_BARRIERS + (set)))
+#define EDGES_FREE(set)            (RING_BYTES + 8 * (RING_BARRIERS + 2 + (set)))
+#define OTHER_FULL(copier, buffer) (RING_BYTES + 8 * (RING_BARRIERS + 4 + 2 * (copier) + (buffer)))
+#define TICKET_AT(w)               (RING_BYTES + 8 * (RING_BARRIERS + 4 + OTHER_BARRIERS) + 4 * (w))
+#define EDGES_AT                   ((TICKET_AT(CONSUMERS) + 127) / 128 * 128)
+#define EDGE_SET_BYTES             ((TILE_M + TILE_N) * EDGE_BYTES)
 #if STORE == STORE_TENSOR
 /* The permutation of a tensor copy's rows begins anew every 1024 bytes. */
 #define BUFFERS_AT ((EDGES_AT + 2 * EDGE_SET_BYTES + 1023) / 1024 * 1024)
@@ -126,6 +138,9 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
       apq_put_pair(args, &work, at, pair);
     apq_mbarrier_arrive(EDGES_FULL(set.slot));
     set = apq_next_place(set, 2);
+#if POST
+    apq_prefetch_others(args, &work);
+#endif
 #if GROUP
     apq_feed_groups(args, &work, &group_set);
 #endif

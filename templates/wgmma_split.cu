@@ -92,7 +92,3 @@ APQ_FUNCTION int apq_share_sums(const apq_gemm_args *args, const apq_work *work,
   return 1;
 }
 #endif
-
-#define SUM(block, i)     apq_sum(acc, block, i)
-#define SUMS_OF_SHARE     acc
-#define apq_sums_of_share int acc[ACCUMULATORS][SUMS]

@@ -51,6 +51,12 @@ static const sweep_kind sweep_kinds[] = {
     {"igmma", "unpack=shared"},
     {"decode", "core=b1,group=32"},
     {"decode", "core=u8,group=32"},
+    {"imma", "form=pairs"},
+    {"imma_bulk", "form=pairs"},
+    {"decode", "core=b1,src=f16"},
+    {"decode", "core=u8,src=f16"},
+    {"decode", "core=b1,src=f16,group=32"},
+    {"decode", "core=u8,src=f16,group=32"},
     {"bgmma", "schedule=side,split_k=stream"},
     {"bgmma", "schedule=horner,split_k=stream"},
     {"igmma", "split_k=stream"},
@@ -79,8 +85,10 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
   static const char *const outs[] = {"f16", "i32", "bf16", "f32"};
   int i = (p - 1) * 8 + q - 1 + turn * 11, is_b1 = strstr(kind->knobs, "core=b1") != NULL;
   static const char *const unpacks[] = {"use", "fill", "wait"};
+  static const char *const sources[] = {"f16", "bf16", "f32"};
   int pdl = target->cc >= 90 && i / 5 % 2, type = i / 2 % 4;
   int is_grouped = strstr(kind->knobs, "group") != NULL;
+  int is_fused = strstr(kind->knobs, "src") != NULL;
   if (is_grouped && type == 1) type = 3;
   for (int try = 0; try < SWEEP_DECODES; try++) {
     int d = (i / 3 + try) % SWEEP_DECODES;
@@ -94,12 +102,16 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
              kind->knobs, p, q, sweep_decodes[d].tile_m, sweep_decodes[d].tiles,
              sweep_decodes[d].warps_n, sweep_decodes[d].warps_k, sweep_decodes[d].depth,
              sweep_decodes[d].stages, is_grouped ? 0 : sweep_decodes[d].persist,
-             is_grouped ? 1 : sweep_decodes[d].cluster, operands[i % 3], outs[type],
+             is_grouped ? 1 : sweep_decodes[d].cluster, operands[is_fused ? 1 : i % 3], outs[type],
              is_b1 && i / 4 % 2 ? "horner" : "side", pdl, unpacks[is_b1 ? 0 : i % (pdl ? 3 : 2)],
              (is_grouped || sweep_decodes[d].persist == 0) && i / 3 % 2,
              pdl && i % 2 ? "issue" : "start");
     if (apq__config_parse(text, &config, NULL)) return 0;
     if (is_grouped) sweep_set(&config, "group", 32 << i % 4);
+    if (is_fused) {
+      apq__config_set(&config, "src", sources[i / 2 % 3], NULL);
+      sweep_set(&config, "hold", 1 << i / 3 % 5);
+    }
     if (apq__config_complete(&config, NULL) ||
         apq__config_limits(&config, NULL, target, &shape, NULL))
       continue;
@@ -156,7 +168,11 @@ static int sweep_warpgroup(const sweep_kind *kind, int p, int q, int turn,
              i % 7 == 1                   ? "direct"
              : ease < 2 && i % 7 % 2 == 0 ? "tensor"
                                           : "staged",
-             outs[type], i % 11 == 3 && type != 1, i / 2 % 2);
+             outs[type],
+             type == 1     ? 0
+             : i % 11 == 3 ? 2
+                           : i % 11 == 7,
+             i / 2 % 2);
     if (apq__config_parse(text, &config, NULL)) return 0;
     if (!is_streamed) sweep_set(&config, "split_k", ease < 3 && i % 5 == 0 ? 2 : 1);
     /* The families on bytes take them all, by turns. */

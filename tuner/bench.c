@@ -11,6 +11,7 @@
 #include "generator.h"
 #include "host.h"
 #include "measure.h"
+#include "packers.h"
 #include "problem_data.h"
 #include "spot_check.h"
 #include "statistics.h"
@@ -118,7 +119,7 @@ static apq_status make_rival(stage *s, contender *c, const apq__bench_entry *ent
 
 static apq_status launch_kernel(void *user, int set, void *stream, apq_error *error) {
   contender *c = user;
-  const void *a = c->kernel.wants_bytes ? c->rotation->a_bytes[set] : c->rotation->a_planes[set];
+  const void *a = apq__rotation_input(c->rotation, set, c->kernel.form);
   return apq__prepared_launch(&c->prepared, c->rotation->w[set], a, c->rotation->y[set], stream,
                               error);
 }
@@ -174,8 +175,10 @@ static apq_status stage_open(stage *s, apq_error *error) {
     for (int r = 0; r < APQ__ROUNDS_MAX; r++) s->seconds[i][r] = NAN;
   apq_status status = apq__spot_check_make(problem, options->seed, &s->check, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(options->device, &s->check.host,
-                                   APQ__FORM_PLANES | APQ__FORM_BYTES, problem->n, &s->data, error);
+    status = apq__device_data_make(options->device, &s->check.host, APQ__ALL_FORMS, problem->n,
+                                   &s->data, error);
+  if (status == APQ_OK)
+    status = apq__packers_make(apq__generate, apq__compile, options->cache_dir, &s->data, error);
   if (status == APQ_OK) status = apq__rotation_make(&s->data, &s->rotation, error);
   if (status == APQ_OK)
     status = apq__pace_open(options->device, options->objective ? options->objective : "burst",

@@ -177,6 +177,7 @@ void apq__json_problem(apq__json *json, const char *key, const apq__problem *pro
   apq__json_int(json, "k", problem->k);
   apq__json_string(json, "out", apq_dtype_name(problem->out));
   if (problem->group) apq__json_int(json, "group", problem->group);
+  if (problem->in) apq__json_string(json, "in", apq__input_name(problem->in));
   apq__json_end_object(json);
 }
 

@@ -34,7 +34,7 @@ static void print_environment(void) {
 /* The whole path once on the device that would be used: source, compiler, device, reference. `text`
  * says how it went. */
 static apq_status try_kernel(const apq__cli *cli, char text[600], apq_error *error) {
-  static const apq__problem problem = {2, 2, 16, 64, 512, APQ_DTYPE_I32, 0};
+  static const apq__problem problem = {2, 2, 16, 64, 512, APQ_DTYPE_I32, 0, 0};
   apq__device *device = NULL;
   apq__config config;
   apq__verify_report report = {0};

@@ -22,15 +22,17 @@ static void add_choice(apq__json *json, const apq__choice *choice) {
 }
 
 /* Why this choice, as a sentence. */
-static void print_reason(const apq__choice *choice) {
+static void print_reason(const apq__problem *wanted, const apq__choice *choice) {
   char problem[64], time[16];
   const apq__tuned *tuned = choice->tuned;
   if (!tuned) {
     printf("not tuned; lowest modelled time, %s", apq__print_time(choice->modelled_seconds, time));
     return;
   }
-  if (choice->source == APQ__SOURCE_EXACT)
+  if (choice->source == APQ__SOURCE_EXACT && tuned->problem.in == wanted->in)
     printf("tuned here");
+  else if (choice->source == APQ__SOURCE_EXACT)
+    printf("tuned here for activations that are packed before");
   else
     printf("tuned for %s", apq__print_problem(&tuned->problem, problem));
   if (!tuned->same_gpu) printf(" on %s", tuned->gpu);
@@ -46,7 +48,7 @@ static void print_choices(const apq__problem *problem, const apq__choice *choice
   for (int i = 0; i < count; i++) {
     printf("  %s: %s\n    %s: ", i ? "then" : "runs", apq__print_config(&choice[i].config, text),
            apq__source_name(choice[i].source));
-    print_reason(&choice[i]);
+    print_reason(problem, &choice[i]);
     putchar('\n');
   }
 }

@@ -38,6 +38,11 @@ static apq_status read_out(apq__cli_options *o, const char *option, const char *
   return apq__parse_outputs(option, value, o->out, &o->out_count, error);
 }
 
+static apq_status read_input(apq__cli_options *o, const char *option, const char *value,
+                             apq_error *error) {
+  return apq__parse_inputs(option, value, o->input, &o->input_count, error);
+}
+
 static apq_status read_group(apq__cli_options *o, const char *option, const char *value,
                              apq_error *error) {
   apq_status status = apq__parse_count(option, value, 0, 256, &o->group, error);
@@ -131,6 +136,7 @@ static const struct cli_option {
     {"m", "LIST", PROBLEM_VERBS, read_tokens, "numbers of tokens for NxK shapes: 1,16,256"},
     {"model", "NAME", PROBLEM_VERBS, read_model, "the layer shapes of a model: llama-2-7b"},
     {"out", "LIST", PROBLEM_VERBS, read_out, "result types: i32, f16, bf16, f32"},
+    {"input", "LIST", PROBLEM_VERBS, read_input, "activations: packed, f16, bf16, f32"},
     {"group", "N", PROBLEM_VERBS, read_group, "scales for each N of k: 32, 64, 128, 256; 0: none"},
     {"budget", "TIME", VERB(tune), read_budget, "stop after this time: 90s, 10m, 1h30m"},
     {"jobs", "N", VERB(tune), read_jobs, "parallel compiles"},

@@ -42,6 +42,8 @@ typedef struct apq__cli_options {
   int tokens_count;
   apq_dtype out[4];
   int out_count;
+  apq__input input[APQ__INPUT_COUNT];
+  int input_count;
   int group, is_group_given;
   double budget; /* seconds; 0: none */
   int jobs, top, rounds;

@@ -8,6 +8,7 @@ static const apq__bits default_bits[] = {{2, 2}, {4, 4}, {4, 8}};
 static const apq__mnk default_shapes[] = {{0, 4096, 4096}};
 static const int default_tokens[] = {1, 16, 256, 4096};
 static const apq_dtype default_outputs[] = {APQ_DTYPE_F16};
+static const apq__input default_inputs[] = {APQ__INPUT_PACKED};
 
 apq_status apq__problem_list_add(apq__problem_list *list, const apq__problem *problem,
                                  apq_error *error) {
@@ -27,7 +28,8 @@ apq_status apq__problem_list_add(apq__problem_list *list, const apq__problem *pr
 
 int apq__cli_has_selection(const apq__cli *cli) {
   const apq__cli_options *o = cli->options;
-  return o->bits_count || o->shape_count || o->tokens_count || o->out_count || o->group || o->model;
+  return o->bits_count || o->shape_count || o->tokens_count || o->out_count || o->input_count ||
+         o->group || o->model;
 }
 
 static apq_status load_layers(const apq__cli_options *options, apq__layer_shape **out, int *count,
@@ -37,6 +39,19 @@ static apq_status load_layers(const apq__cli_options *options, apq__layer_shape 
   if (!options->model) return APQ_OK;
   apq_status status = apq__model_shapes(options->model, out, count, error);
   if (status) apq__error_prefix(error, "--model");
+  return status;
+}
+
+/* Adds a problem with every input. */
+static apq_status add_inputs(const apq__cli_options *options, apq__problem problem,
+                             apq__problem_list *out, apq_error *error) {
+  const apq__input *input = options->input_count ? options->input : default_inputs;
+  const int count = options->input_count ? options->input_count : COUNT(default_inputs);
+  apq_status status = APQ_OK;
+  for (int i = 0; i < count && !status; i++) {
+    problem.in = input[i];
+    status = apq__problem_list_add(out, &problem, error);
+  }
   return status;
 }
 
@@ -58,9 +73,14 @@ static apq_status add_shape(const apq__cli_options *options, apq__mnk shape, apq
   for (int b = 0; b < bits_count; b++)
     for (int t = 0; t < out_count; t++)
       for (int i = 0; i < m_count; i++) {
-        apq__problem problem = {bits[b].p, bits[b].q, tokens[i],     shape.n,
-                                shape.k,   type[t],   options->group};
-        apq_status status = apq__problem_list_add(out, &problem, error);
+        const apq__problem problem = {.p = bits[b].p,
+                                      .q = bits[b].q,
+                                      .m = tokens[i],
+                                      .n = shape.n,
+                                      .k = shape.k,
+                                      .out = type[t],
+                                      .group = options->group};
+        apq_status status = add_inputs(options, problem, out, error);
         if (status) return status;
       }
   return APQ_OK;
@@ -117,6 +137,12 @@ static int has_output(const apq__cli_options *o, const apq__problem *problem) {
   return o->out_count == 0;
 }
 
+static int has_input(const apq__cli_options *o, const apq__problem *problem) {
+  for (int i = 0; i < o->input_count; i++)
+    if (o->input[i] == problem->in) return 1;
+  return o->input_count == 0;
+}
+
 static int has_tokens(const apq__cli_options *o, int m) {
   for (int i = 0; i < o->tokens_count; i++)
     if (o->tokens[i] == m) return 1;
@@ -140,7 +166,8 @@ static int has_shape(const apq__selection *selection, const apq__problem *proble
 int apq__selection_has(const apq__selection *selection, const apq__problem *problem) {
   const apq__cli_options *o = selection->options;
   if (o->is_group_given && o->group != problem->group) return 0;
-  return passes_bits(o, problem) && has_output(o, problem) && has_shape(selection, problem);
+  return passes_bits(o, problem) && has_output(o, problem) && has_input(o, problem) &&
+         has_shape(selection, problem);
 }
 
 void apq__selection_free(apq__selection *selection) {

@@ -146,6 +146,21 @@ apq_status apq__parse_outputs(const char *option, const char *text, apq_dtype ou
   return APQ_OK;
 }
 
+apq_status apq__parse_inputs(const char *option, const char *text, apq__input out[4], int *count,
+                             apq_error *error) {
+  list_item item = {option, ""};
+  *count = 0;
+  while (next_item(&text, &item)) {
+    apq__input input;
+    if (!apq__input_parse(item.text, &input))
+      return fail(&item, error, "must be packed, f16, bf16 or f32");
+    int known = 0;
+    for (int i = 0; i < *count; i++) known |= out[i] == input;
+    if (!known) out[(*count)++] = input;
+  }
+  return APQ_OK;
+}
+
 /* ---- scalars ---- */
 
 apq_status apq__parse_duration(const char *option, const char *text, double *out,
@@ -239,7 +254,10 @@ const char *apq__print_duration(double seconds, char text[16]) {
 const char *apq__print_problem(const apq__problem *problem, char text[64]) {
   int length = snprintf(text, 64, "W%dA%d %dx%dx%d %s", problem->p, problem->q, problem->m,
                         problem->n, problem->k, apq_dtype_name(problem->out));
-  if (problem->group) snprintf(text + length, 64 - (size_t)length, " g%d", problem->group);
+  if (problem->group)
+    length += snprintf(text + length, 64 - (size_t)length, " g%d", problem->group);
+  if (problem->in)
+    snprintf(text + length, 64 - (size_t)length, " in %s", apq__input_name(problem->in));
   return text;
 }
 

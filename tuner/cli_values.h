@@ -34,6 +34,9 @@ apq_status apq__parse_tokens(const char *option, const char *text, int out[APQ__
 /* "f16,i32". */
 apq_status apq__parse_outputs(const char *option, const char *text, apq_dtype out[4], int *count,
                               apq_error *error);
+/* "packed,f16". */
+apq_status apq__parse_inputs(const char *option, const char *text, apq__input out[4], int *count,
+                             apq_error *error);
 /* "90", "90s", "10m", "1h30m", "1.5h": seconds above 0. */
 apq_status apq__parse_duration(const char *option, const char *text, double *out, apq_error *error);
 apq_status apq__parse_count(const char *option, const char *text, int low, int high, int *out,

@@ -50,21 +50,22 @@ static apq_status duplicate(apq__device *device, const void *from, size_t bytes,
 
 apq_status apq__rotation_make(apq__device_data *data, apq__rotation *out, apq_error *error) {
   apq__device *device = data->device;
-  /* The smaller form of the activations decides: kernels of that form touch no more. */
-  size_t a = data->a_planes ? data->a_planes_bytes : data->a_bytes_bytes;
-  if (data->a_bytes && data->a_bytes_bytes < a) a = data->a_bytes_bytes;
+  /* The smallest form of the activations decides: kernels of that form touch no more. */
+  size_t a = 0;
+  for (int form = 0; form < APQ__FORM_COUNT; form++)
+    if (data->a[form] && (!a || data->a_bytes[form] < a)) a = data->a_bytes[form];
+  if (data->x) a = data->x_bytes;
   *out = (apq__rotation){.data = data};
   out->count = apq__rotation_count(&device->target, data->w_bytes + a + data->y_bytes);
   out->w[0] = data->w;
-  out->a_planes[0] = data->a_planes;
-  out->a_bytes[0] = data->a_bytes;
+  for (int form = 0; form < APQ__FORM_COUNT; form++) out->a[form][0] = data->a[form];
+  out->x[0] = data->x;
   out->y[0] = apq__device_data_y(data);
   apq_status status = duplicate(device, data->w, data->w_bytes, out->count, out->w, error);
   if (status == APQ_OK)
-    status =
-        duplicate(device, data->a_planes, data->a_planes_bytes, out->count, out->a_planes, error);
-  if (status == APQ_OK)
-    status = duplicate(device, data->a_bytes, data->a_bytes_bytes, out->count, out->a_bytes, error);
+    status = duplicate(device, data->x, data->x_bytes, out->count, out->x, error);
+  for (int form = 0; status == APQ_OK && !data->x && form < APQ__FORM_COUNT; form++)
+    status = duplicate(device, data->a[form], data->a_bytes[form], out->count, out->a[form], error);
   for (int i = 1; status == APQ_OK && i < out->count; i++)
     status = device->ops->alloc(device, data->y_bytes, &out->y[i], error);
   if (status != APQ_OK) apq__rotation_free(out);
@@ -75,11 +76,17 @@ void apq__rotation_free(apq__rotation *rotation) {
   if (!rotation || !rotation->data) return;
   apq__device *device = rotation->data->device;
   for (int i = 1; i < rotation->count; i++) {
-    void *blocks[] = {rotation->w[i], rotation->a_planes[i], rotation->a_bytes[i], rotation->y[i]};
+    void *blocks[3 + APQ__FORM_COUNT] = {rotation->w[i], rotation->y[i], rotation->x[i]};
+    for (int form = 0; form < APQ__FORM_COUNT; form++) blocks[3 + form] = rotation->a[form][i];
     for (size_t j = 0; j < sizeof blocks / sizeof blocks[0]; j++)
       if (blocks[j]) device->ops->release(device, blocks[j]);
   }
   *rotation = (apq__rotation){0};
+}
+
+const void *apq__rotation_input(const apq__rotation *rotation, int set, apq__form form) {
+  if (rotation->x[set]) return rotation->x[set];
+  return rotation->a[form][set];
 }
 
 /* ---- pace ---- */

@@ -12,8 +12,13 @@ enum { APQ__SETS_MAX = 200 };
 typedef struct apq__rotation {
   apq__device_data *data;
   int count;
-  void *w[APQ__SETS_MAX], *a_planes[APQ__SETS_MAX], *a_bytes[APQ__SETS_MAX], *y[APQ__SETS_MAX];
+  void *w[APQ__SETS_MAX], *a[APQ__FORM_COUNT][APQ__SETS_MAX], *y[APQ__SETS_MAX];
+  /* In place of packed activations, which each launch makes anew, the rows they are made from. */
+  void *x[APQ__SETS_MAX];
 } apq__rotation;
+
+/* The activations of a set that a kernel is launched with (apq__prepared_launch). */
+const void *apq__rotation_input(const apq__rotation *rotation, int set, apq__form form);
 
 /* How many sets of `set_bytes` read and written a launch together exceed twice the L2; at least 2,
  * within a quarter of the device's memory. */

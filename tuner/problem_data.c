@@ -9,6 +9,7 @@
 #include "reference.h"
 #include "kernel_launch.h"
 #include "status.h"
+#include "verify_pack.h"
 
 /* Bytes before and after y. */
 enum { CANARY = 1024 };
@@ -74,6 +75,51 @@ static void *make_other(const apq__problem *problem, uint64_t *seed) {
   return values;
 }
 
+/* Rows of the input type, and what comes of quantizing them: codes, scales, and for UINT zero
+ * points. Returns 0 when out of memory. */
+static int make_rows(apq__host_data *out, uint64_t *seed) {
+  const apq__data_spec *spec = &out->spec;
+  const apq__problem *problem = &spec->problem;
+  const apq_dtype dtype = apq__input_dtype(problem->in);
+  const int64_t k = problem->k;
+  int32_t *zero = apq__calloc((size_t)problem->m, sizeof *zero);
+  float *row = apq__alloc((size_t)k * sizeof *row);
+  out->ldx = k + spec->x_gap;
+  out->x = apq__calloc((size_t)(problem->m * out->ldx), apq__dtype_bytes(dtype));
+  out->a_scale = apq__calloc((size_t)problem->m, sizeof *out->a_scale);
+  const int is_made = zero && row && out->x && out->a_scale;
+  if (spec->is_static) {
+    out->static_scale = 0.0123f;
+    out->static_zero = spec->a_format == APQ_FORMAT_UINT ? (1 << problem->q) / 3 : out->a.zero;
+  }
+  for (int m = 0; is_made && m < problem->m; m++) {
+    uint8_t *codes = out->a_codes + m * k;
+    for (int64_t i = 0; i < k; i++) {
+      float value = apq__verify_value(spec->odd_rows ? m : 0, i, seed);
+      if (spec->kind == APQ__DATA_ONES) value = 1;
+      if (spec->kind == APQ__DATA_SPARSE && apq__random(seed) % 16) value = 0;
+      apq__store_float(out->x, dtype, m * out->ldx + i, value);
+      row[i] = apq__load_float(out->x, dtype, m * out->ldx + i);
+    }
+    if (!spec->is_static) {
+      apq__reference_quantize(row, k, problem->q, spec->a_format, codes, &out->a_scale[m],
+                              &zero[m]);
+      continue;
+    }
+    const apq__quantizer by = {out->static_scale, 1.0f / out->static_scale, out->static_zero};
+    for (int64_t i = 0; i < k; i++)
+      codes[i] = apq__quantize(&by, row[i], problem->q, spec->a_format);
+    out->a_scale[m] = by.scale;
+    zero[m] = by.zero;
+  }
+  apq__free(row);
+  if (spec->a_format == APQ_FORMAT_UINT)
+    out->a_zero = zero;
+  else
+    apq__free(zero);
+  return is_made;
+}
+
 apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, apq_error *error) {
   const apq__problem *problem = &spec->problem;
   int64_t m = problem->m, n = problem->n, k = problem->k;
@@ -86,7 +132,10 @@ apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, 
   out->a_codes = apq__alloc((size_t)(m * k));
   if (!out->w_codes || !out->a_codes) goto no_memory;
   make_codes(out->w_codes, n * k, problem->p, spec->kind, &seed);
-  make_codes(out->a_codes, m * k, problem->q, spec->kind, &seed);
+  if (!problem->in)
+    make_codes(out->a_codes, m * k, problem->q, spec->kind, &seed);
+  else if (!make_rows(out, &seed))
+    goto no_memory;
   out->w_sum = make_sums(out->w_codes, n, k, 0);
   out->a_sum = make_sums(out->a_codes, m, k, 0);
   if (!out->w_sum || !out->a_sum) goto no_memory;
@@ -98,10 +147,12 @@ apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, 
   out->groups = problem->group ? (problem->k + problem->group - 1) / problem->group : 1;
   const int64_t n_groups = n * out->groups;
   if (spec->w_zeros && !(out->w_zero = make_zeros(n_groups, problem->p, &seed))) goto no_memory;
-  if (spec->a_zeros && !(out->a_zero = make_zeros(m, problem->q, &seed))) goto no_memory;
+  if (spec->a_zeros && !problem->in && !(out->a_zero = make_zeros(m, problem->q, &seed)))
+    goto no_memory;
   if (spec->w_scales && !(out->w_scale = make_floats(n_groups, 0.003f, 0.001f, &seed)))
     goto no_memory;
-  if (spec->a_scales && !(out->a_scale = make_floats(m, 0.003f, 0.001f, &seed))) goto no_memory;
+  if (spec->a_scales && !problem->in && !(out->a_scale = make_floats(m, 0.003f, 0.001f, &seed)))
+    goto no_memory;
   if (spec->bias && !(out->bias = make_floats(n, 2.0f, -1.0f, &seed))) goto no_memory;
   if (spec->combine && !(out->other = make_other(problem, &seed))) goto no_memory;
   return APQ_OK;
@@ -126,6 +177,7 @@ void apq__host_data_free(apq__host_data *data) {
   apq__free(data->a_scale);
   apq__free(data->bias);
   apq__free(data->other);
+  apq__free(data->x);
   *data = (apq__host_data){0};
 }
 
@@ -252,16 +304,13 @@ static apq_status upload(apq__device *device, const void *from, size_t bytes, vo
 
 /* Packs an operand on the host in one form and uploads it. */
 static apq_status upload_packed(apq__device *device, const uint8_t *codes, int64_t rows, int64_t k,
-                                int bits, int form, void **to, size_t *bytes, apq_error *error) {
-  *bytes = (size_t)(form == APQ__FORM_BYTES ? rows * apq__byte_row_bytes(k)
-                                            : apq__planes_bytes(rows, k, bits));
+                                int bits, apq__form form, void **to, size_t *bytes,
+                                apq_error *error) {
+  *bytes = (size_t)apq__form_bytes(form, rows, k, bits);
   uint8_t *packed = apq__alloc(*bytes);
   if (!packed)
     return apq__fail(error, APQ_OUT_OF_MEMORY, "verify", "no memory for %zu packed bytes", *bytes);
-  if (form == APQ__FORM_BYTES)
-    apq__pack_bytes(codes, k, rows, k, packed, NULL);
-  else
-    apq__pack_planes(codes, k, rows, k, bits, packed, NULL);
+  apq__pack_form(form, codes, k, rows, k, bits, packed, NULL);
   apq_status status = upload(device, packed, *bytes, to, error);
   apq__free(packed);
   return status;
@@ -283,7 +332,7 @@ static void fill_args(apq__device_data *data, const apq__host_data *host) {
   args->groups = data->problem.group ? host->groups : 0;
   args->w_group_sum = data->w_group_sum;
   args->a_group_sum = data->a_group_sum;
-  apq__gate_args(host->spec.activation, args);
+  args->gate = apq__gate_args(host->spec.activation);
   args->ldy = data->ldy;
   args->m = data->problem.m;
   args->n = data->problem.n;
@@ -293,6 +342,11 @@ static void fill_args(apq__device_data *data, const apq__host_data *host) {
   args->alpha_a = host->a.alpha;
   args->zero_w = host->w.zero;
   args->zero_a = host->a.zero;
+  args->format = (int)host->spec.a_format;
+  args->is_static = host->spec.is_static;
+  args->ldx = host->ldx;
+  args->static_scale = host->static_scale;
+  args->static_zero = host->static_zero;
 }
 
 apq_status apq__device_data_make(apq__device *device, const apq__host_data *host, int forms,
@@ -301,6 +355,7 @@ apq_status apq__device_data_make(apq__device *device, const apq__host_data *host
   size_t m = (size_t)problem->m, n = (size_t)problem->n, groups = (size_t)host->groups;
   apq_status status;
   *out = (apq__device_data){.device = device, .problem = *problem, .ldy = ldy};
+  out->x_bytes = m * (size_t)host->ldx * apq__dtype_bytes(apq__input_dtype(problem->in));
   out->y_bytes = ((m - 1) * (size_t)ldy + n) * apq__dtype_bytes(problem->out);
   const struct {
     const void *from;
@@ -316,6 +371,7 @@ apq_status apq__device_data_make(apq__device *device, const apq__host_data *host
       {host->w_scale, n * groups * 4, &out->w_scale},
       {host->a_scale, m * 4, &out->a_scale},
       {host->bias, n * 4, &out->bias},
+      {host->x, out->x_bytes, &out->x},
       {host->other, m * n * apq__dtype_bytes(problem->out), &out->other},
   };
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
@@ -324,12 +380,12 @@ apq_status apq__device_data_make(apq__device *device, const apq__host_data *host
   }
   status = upload_packed(device, host->w_codes, problem->n, problem->k, problem->p,
                          APQ__FORM_PLANES, &out->w, &out->w_bytes, error);
-  if (status == APQ_OK && (forms & APQ__FORM_PLANES))
-    status = upload_packed(device, host->a_codes, problem->m, problem->k, problem->q,
-                           APQ__FORM_PLANES, &out->a_planes, &out->a_planes_bytes, error);
-  if (status == APQ_OK && (forms & APQ__FORM_BYTES))
-    status = upload_packed(device, host->a_codes, problem->m, problem->k, problem->q,
-                           APQ__FORM_BYTES, &out->a_bytes, &out->a_bytes_bytes, error);
+  for (int i = 0; status == APQ_OK && i < APQ__FORM_COUNT; i++) {
+    const apq__form form = (apq__form)i;
+    if ((forms >> i & 1) && problem->q <= apq__form_bits(form))
+      status = upload_packed(device, host->a_codes, problem->m, problem->k, problem->q, form,
+                             &out->a[i], &out->a_bytes[i], error);
+  }
   if (status == APQ_OK)
     status = device->ops->alloc(device, out->y_bytes + 2 * CANARY, &out->y_block, error);
   if (status == APQ_OK) fill_args(out, host);
@@ -340,10 +396,14 @@ cleanup:
 
 void apq__device_data_free(apq__device_data *data) {
   if (!data || !data->device) return;
-  void *blocks[] = {data->w,         data->a_planes, data->a_bytes,     data->w_sum,
-                    data->a_sum,     data->w_zero,   data->a_zero,      data->w_scale,
-                    data->a_scale,   data->bias,     data->other,       data->y_block,
-                    data->workspace, data->tickets,  data->w_group_sum, data->a_group_sum};
+  void *blocks[] = {data->w,           data->w_sum,   data->a_sum,     data->w_zero,
+                    data->a_zero,      data->w_scale, data->a_scale,   data->bias,
+                    data->other,       data->y_block, data->workspace, data->tickets,
+                    data->w_group_sum, data->a_group_sum, data->x, data->pack_zero};
+  for (int i = 0; i < APQ__FORM_COUNT; i++)
+    if (data->packer[i].module) data->device->ops->unload(data->device, data->packer[i].module);
+  for (int i = 0; i < APQ__FORM_COUNT; i++)
+    if (data->a[i]) data->device->ops->release(data->device, data->a[i]);
   for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
     if (blocks[i]) data->device->ops->release(data->device, blocks[i]);
   *data = (apq__device_data){0};
@@ -407,7 +467,7 @@ apq_status apq__test_kernel_load(apq__device *device, const apq__config *config,
   if (!family)
     return apq__fail(error, APQ_NOT_FOUND, "load", "no kernel family \"%s\"", name ? name : "");
   out->is_product = apq__family_is_product(family);
-  out->wants_bytes = apq__config_wants_bytes(config);
+  out->form = apq__config_form(config);
   apq__shape shape;
   apq_status status = apq__config_limits(config, NULL, &device->target, &shape, error);
   if (status != APQ_OK) return status;
@@ -483,18 +543,27 @@ apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const vo
   const apq__test_kernel *loaded = prepared->loaded;
   apq__device *device = data->device;
   apq_status status = APQ_OK;
+  const apq__packer *packer = &data->packer[loaded->form];
+  const int is_packed = !data->problem.in || !apq__config_source(&loaded->config);
   prepared->args.w = w ? w : data->w;
-  prepared->args.a = a ? a : loaded->wants_bytes ? data->a_bytes : data->a_planes;
+  prepared->args.a = a && !data->problem.in ? a : data->a[loaded->form];
+  prepared->args.x = a && data->problem.in ? a : data->x;
   prepared->args.y = y ? y : apq__device_data_y(data);
   if (prepared->tickets)
     status = device->ops->fill(device, prepared->tickets, 0, prepared->shape.ticket_bytes, stream,
                                error);
+  if (status == APQ_OK && is_packed && loaded->is_product && packer->kernel) {
+    apq_pack_args pack = packer->args;
+    pack.x = prepared->args.x;
+    status = apq__kernel_launch(device, packer->kernel, &packer->shape, &pack, sizeof pack, stream,
+                                error);
+  }
   apq_tensor_map map;
   if (status == APQ_OK && prepared->shape.is_tma)
     status =
         apq__weights_map(device, &prepared->shape, &prepared->args, data->problem.p, &map, error);
   if (status == APQ_OK)
     status = apq__product_launch(device, prepared->kernel, &prepared->shape, &prepared->args, &map,
-                                 NULL, data->problem.q, loaded->wants_bytes, stream, error);
+                                 NULL, data->problem.q, loaded->form, stream, error);
   return status;
 }

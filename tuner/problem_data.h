@@ -32,6 +32,10 @@ typedef struct apq__data_spec {
   apq_activation activation; /* NONE when the output is I32 */
   apq_combine combine;       /* the same */
   uint64_t seed;
+  /* Of a problem whose input is not packed; a_zeros and a_scales are then ignored. */
+  int x_gap;     /* ldx - k */
+  int is_static; /* 1: one scale and zero point for all rows */
+  int odd_rows;  /* 1: rows of zeros, of what is not finite and the like among them */
 } apq__data_spec;
 
 /* Host side.  Arrays are NULL where the spec has none. */
@@ -46,6 +50,10 @@ typedef struct apq__host_data {
   float *w_scale, *a_scale;           /* the same */
   float *bias;                        /* [n] */
   void *other;                        /* [m][n] of the output type, with `combine` */
+  void *x;                            /* [m][ldx] of the input type: what a_codes come from */
+  int64_t ldx;
+  float static_scale; /* with is_static */
+  int static_zero;
 } apq__host_data;
 
 apq_status apq__host_data_make(const apq__data_spec *spec, apq__host_data *out, apq_error *error);
@@ -56,12 +64,20 @@ void apq__host_data_free(apq__host_data *data);
 apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, int row_count,
                                  const int *columns, int column_count, void *y, apq_error *error);
 
+/* A pack kernel that runs before each product which takes packed activations. */
+typedef struct apq__packer {
+  apq__module *module;
+  apq__kernel *kernel;
+  apq__shape shape;
+  apq_pack_args args; /* but x */
+} apq__packer;
+
 /* Device side: the operands packed, results, and workspace grown as kernels need it. */
 typedef struct apq__device_data {
   apq__device *device;
   apq__problem problem;
-  void *w, *a_planes, *a_bytes; /* a form not asked for is NULL */
-  size_t w_bytes, a_planes_bytes, a_bytes_bytes;
+  void *w, *a[APQ__FORM_COUNT]; /* a form not asked for is NULL */
+  size_t w_bytes, a_bytes[APQ__FORM_COUNT];
   void *w_sum, *a_sum, *w_zero, *a_zero, *w_scale, *a_scale, *bias, *other;
   void *w_group_sum, *a_group_sum;
   void *y_block; /* y between two canaries */
@@ -72,12 +88,19 @@ typedef struct apq__device_data {
   void *tickets; /* zeros, of kernels that leave them so */
   size_t ticket_bytes;
   apq_gemm_args args; /* but w, a, y, partial, tickets */
+  /* Of a problem whose input is not packed. */
+  void *x; /* [m][ldx] */
+  size_t x_bytes;
+  void *pack_zero; /* zero points that a packer writes where products need none */
+  /* One for each form that there is (packers.h); without them products that take packed activations
+   * get those that the host packed. */
+  apq__packer packer[APQ__FORM_COUNT];
 } apq__device_data;
 
-/* Which forms of the activations to upload. */
-enum { APQ__FORM_PLANES = 1, APQ__FORM_BYTES = 2 };
+/* All forms that hold the problem's activations. */
+enum { APQ__ALL_FORMS = (1 << APQ__FORM_COUNT) - 1 };
 
-/* Uploads.  `ldy` at least n. */
+/* Uploads; bit i of `forms` asks for the activations in form i.  `ldy` at least n. */
 apq_status apq__device_data_make(apq__device *device, const apq__host_data *host, int forms,
                                  int64_t ldy, apq__device_data *out, apq_error *error);
 void apq__device_data_free(apq__device_data *data);
@@ -100,7 +123,8 @@ typedef struct apq__test_kernel {
   apq__kernel *kernel;
   apq__kernel_info info;
   unsigned smem_bytes;
-  int is_product, wants_bytes;
+  int is_product;
+  apq__form form; /* of the activations */
 } apq__test_kernel;
 apq_status apq__test_kernel_load(apq__device *device, const apq__config *config, const void *image,
                                  size_t size, apq__test_kernel *out, apq_error *error);
@@ -119,7 +143,9 @@ typedef struct apq__prepared {
  * again after another was prepared.  INFEASIBLE when the config cannot do this problem. */
 apq_status apq__prepared_make(const apq__test_kernel *loaded, apq__device_data *data,
                               apq__prepared *out, apq_error *error);
-/* Queues one product with these operands (NULL: the data's own): zeroes tickets, launches. */
+/* Queues one product with these operands (NULL: the data's own): zeroes tickets, packs where the
+ * data has packers and the kernel does not quantize for itself, launches.  `a`: packed as the
+ * kernel wants it, or rows of x where the problem's input is not packed. */
 apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const void *a, void *y,
                                 void *stream, apq_error *error);
 

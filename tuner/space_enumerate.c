@@ -126,10 +126,10 @@ static apq_status set_views(const space_search *search, apq__script *script,
   const apq__problem *problem = search->problem;
   const apq__target *target = search->target;
   const apq__script_field of_problem[] = {
-      integer_field("m", problem->m),        integer_field("n", problem->n),
-      integer_field("k", problem->k),        integer_field("p", problem->p),
-      integer_field("q", problem->q),        text_field("out", apq_dtype_name(problem->out)),
-      integer_field("group", problem->group)};
+      integer_field("m", problem->m),         integer_field("n", problem->n),
+      integer_field("k", problem->k),         integer_field("p", problem->p),
+      integer_field("q", problem->q),         text_field("out", apq_dtype_name(problem->out)),
+      integer_field("group", problem->group), text_field("input", apq__input_name(problem->in))};
   const apq__script_field of_device[] = {text_field("name", target->name),
                                          text_field("arch", target->arch),
                                          integer_field("cc", target->cc),

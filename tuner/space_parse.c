@@ -251,9 +251,13 @@ static apq_status parse_problem(apq__space *space, value *v, place where, apq_er
         return refuse(space, here, error, "'%s' of a problem must be an integer of at least 1",
                       key);
       *integers[field].field = (int)entry->value.integer;
+    } else if (strcmp(key, "input") == 0) {
+      if (entry->value.kind != APQ__SCRIPT_STRING ||
+          !apq__input_parse(entry->value.string, &problem.in))
+        return refuse(space, here, error, "'input' of a problem must be packed, f16, bf16 or f32");
     } else if (strcmp(key, "out") != 0) {
-      return refuse(space, here, error, "a problem has m, n, k, p, q, out and group, not '%s'",
-                    key);
+      return refuse(space, here, error,
+                    "a problem has m, n, k, p, q, out, group and input, not '%s'", key);
     } else if (entry->value.kind != APQ__SCRIPT_STRING ||
                !apq__dtype_parse(entry->value.string, &problem.out)) {
       return refuse(space, here, error, "'out' of a problem must be i32, f16, bf16 or f32");

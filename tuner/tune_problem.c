@@ -65,6 +65,9 @@ static apq_status run_candidates(apq__session *session, apq__candidates *list, d
   *complete = verified + count_in(list, APQ__CANDIDATE_FAILED) == list->count;
   if (emulated) result->measured = times.count;
   if (status != APQ_OK || emulated || verified == 0 || apq__session_stopped(session)) return status;
+  /* The only one of several that there was time for, often the default, which compiles fastest,
+   * would be the winner of a comparison with nothing: the model knows better. */
+  if (verified == 1 && !*complete) return status;
   int played;
   status = apq__measure_candidates(session, list, begin + share, &result->measured, &result->tied,
                                    &result->failed, &played, error);

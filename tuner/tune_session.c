@@ -146,6 +146,7 @@ apq_status apq__session_set_problem(apq__session *session, apq_error *error) {
   apq__put_string(&body, apq__problem_key(session->problem, key));
   apq__put_i64(&body, (int64_t)session->options->seed);
   apq__put_string(&body, session->objective);
+  apq__put_string(&body, session->cache_dir);
   apq_status status =
       apq__session_call(session, APQ__MSG_PROBLEM, &body, PROBLEM_SECONDS, &answer, &lost, error);
   apq__message_free(&answer);

@@ -33,7 +33,9 @@ static void small_shapes(const apq__config *config, const apq__shape *launch, ap
       {tm + 1, tn - 1, 129},                   /* a second tile of one row, odd row length */
       {tm, tn, tk},                            /* nothing ragged */
       {tm - 1, tn + 1, tk * (stages + 1) + 1}, /* the ring wraps, the last stage holds one k */
-      {2 * tm + 3, 2 * tn + 5, tk + 100},
+      /* Whole tiles, whose rows may be aligned, and others; of a kernel that quantizes rows, whole
+       * chunks of eight k. */
+      {2 * tm + 3, 2 * tn + 8, tk + (base.in ? 104 : 100)},
   };
   /* A kernel that splits K wants at least one stage for each split. */
   int least = tk * (splits - 1);
@@ -62,27 +64,31 @@ typedef struct data_case {
   int gap; /* ldy - n */
   apq_activation activation;
   apq_combine combine;
+  int x_gap, is_static; /* as in apq__data_spec */
 } data_case;
 
 static const data_case data_cases[] = {
-    {APQ__DATA_RANDOM, APQ_FORMAT_INT, APQ_FORMAT_INT, 0, 0, 1, 1, 0, 0, 0, 0},
+    {APQ__DATA_RANDOM, APQ_FORMAT_INT, APQ_FORMAT_INT, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0},
     {APQ__DATA_ONES, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 8, APQ_ACTIVATION_SILU,
-     APQ_COMBINE_MULTIPLY},
+     APQ_COMBINE_MULTIPLY, 5, 0},
     {APQ__DATA_SPARSE, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, 0, 0, 0, 1, 0, 7,
-     APQ_ACTIVATION_NONE, APQ_COMBINE_ADD},
-    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 3, 0, 0},
+     APQ_ACTIVATION_NONE, APQ_COMBINE_ADD, 3, 0},
+    {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_UINT, 1, 1, 1, 1, 1, 8, 0, APQ_COMBINE_ADD, 8,
+     0},
     {APQ__DATA_RANDOM, APQ_FORMAT_UINT, APQ_FORMAT_BIPOLAR, 1, 0, 1, 0, 1, 0, APQ_ACTIVATION_GELU,
-     APQ_COMBINE_NONE},
+     APQ_COMBINE_NONE, 0, 1},
     {APQ__DATA_ONES, APQ_FORMAT_INT, APQ_FORMAT_UINT, 0, 1, 0, 0, 0, 16, APQ_ACTIVATION_GELU_TANH,
-     APQ_COMBINE_ADD},
+     APQ_COMBINE_ADD, 16, 0},
 };
 enum { CASES = sizeof data_cases / sizeof data_cases[0] };
 
+/* Kernels whose blocks take one tile after another would have one each here: with `is_lone` one
+ * block, or cluster, takes all. */
 static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem *shape,
-                              const data_case *form, uint64_t seed, apq__verify_report *report,
-                              apq_error *error) {
+                              const data_case *form, int is_lone, uint64_t seed,
+                              apq__verify_report *report, apq_error *error) {
   int is_float = shape->out != APQ_DTYPE_I32;
-  int has_post = is_float && apq__config_has_post(&kernel->config);
+  apq__post post = is_float ? apq__config_post(&kernel->config) : APQ__POST_NONE;
   apq__data_spec spec = {*shape,
                          form->kind,
                          form->w_format,
@@ -92,19 +98,23 @@ static apq_status verify_case(const apq__test_kernel *kernel, const apq__problem
                          form->w_scales && is_float,
                          form->a_scales && is_float,
                          form->bias && is_float,
-                         has_post ? form->activation : APQ_ACTIVATION_NONE,
-                         has_post ? form->combine : APQ_COMBINE_NONE,
-                         seed};
+                         post == APQ__POST_ACTIVATION ? form->activation : APQ_ACTIVATION_NONE,
+                         post ? form->combine : APQ_COMBINE_NONE,
+                         seed,
+                         form->x_gap,
+                         form->is_static,
+                         1};
   apq__host_data host = {0};
   apq__device_data data = {0};
   apq__prepared prepared = {0};
   void *y = NULL, *expected = NULL;
   apq_status status = apq__host_data_make(&spec, &host, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(kernel->device, &host,
-                                   kernel->wants_bytes ? APQ__FORM_BYTES : APQ__FORM_PLANES,
+    status = apq__device_data_make(kernel->device, &host, 1 << kernel->form,
                                    (int64_t)shape->n + form->gap, &data, error);
   if (status == APQ_OK) status = apq__prepared_make(kernel, &data, &prepared, error);
+  if (status == APQ_OK && is_lone && prepared.shape.is_tma)
+    prepared.shape.grid[0] = prepared.shape.cluster > 1 ? prepared.shape.cluster : 1;
   /* What leaves its tickets as it found them has to do so. */
   for (int i = 0; i < 1 + prepared.shape.keeps_tickets && status == APQ_OK; i++) {
     status = apq__device_data_poison(&data, error);
@@ -141,6 +151,8 @@ static apq_status verify_product(const apq__test_kernel *kernel, uint64_t seed,
   base.p = apq__config_int(&kernel->config, "p", 1);
   base.q = apq__config_int(&kernel->config, "q", 1);
   base.group = apq__config_int(&kernel->config, "group", 0);
+  const char *source = apq__config_source(&kernel->config);
+  if (source) apq__input_parse(source, &base.in);
   const char *out = apq__config_get(&kernel->config, "out");
   if (!out || !apq__dtype_parse(out, &base.out))
     return apq__fail(error, APQ_INVALID_ARGUMENT, "verify", "the config has no output type");
@@ -155,8 +167,8 @@ static apq_status verify_product(const apq__test_kernel *kernel, uint64_t seed,
   int infeasible = 0;
   for (int i = 0; i < SHAPES * forms; i++) {
     int shape = i % SHAPES, form = (shape + i / SHAPES) % CASES;
-    status = verify_case(kernel, &shapes[shape], &data_cases[form], seed + (uint64_t)i * 7919,
-                         report, error);
+    status = verify_case(kernel, &shapes[shape], &data_cases[form], i % 2,
+                         seed + (uint64_t)i * 7919, report, error);
     /* A shape that this config refuses is none it can be wrong on. */
     if (status == APQ_INFEASIBLE)
       infeasible++;
@@ -189,9 +201,8 @@ static apq_status verify_problem(const apq__test_kernel *kernel, const apq__prob
   int refuted;
   apq_status status = apq__spot_check_make(problem, seed, &check, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(kernel->device, &check.host,
-                                   kernel->wants_bytes ? APQ__FORM_BYTES : APQ__FORM_PLANES,
-                                   problem->n, &data, error);
+    status = apq__device_data_make(kernel->device, &check.host, 1 << kernel->form, problem->n,
+                                   &data, error);
   if (status == APQ_OK) status = apq__prepared_make(kernel, &data, &prepared, error);
   if (status == APQ_OK)
     status = apq__spot_check_run(&check, &prepared, &refuted, &report->outputs, error);

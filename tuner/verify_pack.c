@@ -3,8 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "activation.h"
 #include "alloc.h"
 #include "bitplane.h"
+#include "gemm_args.h"
 #include "generator.h"
 #include "host.h"
 #include "problem_data.h"
@@ -16,8 +18,10 @@ enum { ROWS = 7, CANARY = 256 };
 
 typedef struct pack_case {
   apq_dtype source;
-  int bits, bytes; /* bytes: the byte form rather than planes */
-  int k, gap;      /* gap: ldx - k */
+  int bits;
+  apq__form form;
+  int k, gap; /* gap: ldx - k, with a gate ldx - 2 k */
+  apq_activation gate;
   apq_format format;
   int group;     /* of the sums; 0: none */
   int is_static; /* one scale and zero point for all rows */
@@ -28,7 +32,7 @@ static const float static_scale = 0.0123f;
 
 /* Host side of one case: the rows, and what must come of them. */
 typedef struct pack_data {
-  void *x; /* [ROWS][k + gap] of the source type */
+  void *x; /* [ROWS][ldx] of the source type */
   uint8_t *codes, *packed;
   size_t x_bytes, packed_bytes;
   int row_bytes;
@@ -38,10 +42,13 @@ typedef struct pack_data {
   float scale[ROWS];
 } pack_data;
 
-/* Row kinds: ordinary, all zero, with infinities and NaN, tiny, huge, one-sided, halfway values. */
-static float make_value(int row, int64_t i, uint64_t *seed) {
+static int64_t row_stride(const pack_case *c) {
+  return (c->gate ? 2 : 1) * (int64_t)c->k + c->gap;
+}
+
+float apq__verify_value(int row, int64_t i, uint64_t *seed) {
   float uniform = (float)(apq__random(seed) >> 40) / 16777216.0f - 0.5f;
-  switch (row) {
+  switch (row % 7) {
   case 1:
     return 0;
   case 2:
@@ -74,7 +81,7 @@ static int32_t static_zero(const pack_case *c) {
 
 static void quantize_row(const pack_case *c, pack_data *data, int row, float *scratch,
                          uint64_t *seed) {
-  int64_t first = (int64_t)row * (c->k + c->gap);
+  int64_t first = row * row_stride(c);
   uint8_t *codes = data->codes + (int64_t)row * c->k;
   for (int64_t i = 0; i < c->k; i++) {
     if (c->source == APQ_DTYPE_CODES8) {
@@ -82,8 +89,12 @@ static void quantize_row(const pack_case *c, pack_data *data, int row, float *sc
       ((uint8_t *)data->x)[first + i] = codes[i];
       continue;
     }
-    apq__store_float(data->x, c->source, first + i, make_value(row, i, seed));
+    apq__store_float(data->x, c->source, first + i, apq__verify_value(row, i, seed));
     scratch[i] = apq__load_float(data->x, c->source, first + i);
+    if (!c->gate) continue;
+    apq__store_float(data->x, c->source, first + c->k + i, apq__verify_value(0, i, seed) * 3);
+    float up = apq__load_float(data->x, c->source, first + c->k + i);
+    scratch[i] = apq__gated_input(c->gate, scratch[i], up, c->source);
   }
   if (c->is_static) {
     data->scale[row] = static_scale;
@@ -102,9 +113,9 @@ static void quantize_row(const pack_case *c, pack_data *data, int row, float *sc
 static apq_status pack_data_make(const pack_case *c, pack_data *out, apq_error *error) {
   uint64_t seed = c->seed;
   *out = (pack_data){0};
-  out->x_bytes = (size_t)ROWS * (size_t)(c->k + c->gap) * apq__dtype_bytes(c->source);
-  out->row_bytes = (int)(c->bytes ? apq__byte_row_bytes(c->k) : apq__plane_row_bytes(c->k));
-  out->packed_bytes = (size_t)out->row_bytes * ROWS * (size_t)(c->bytes ? 1 : c->bits);
+  out->x_bytes = (size_t)ROWS * (size_t)row_stride(c) * apq__dtype_bytes(c->source);
+  out->row_bytes = (int)apq__form_row_bytes(c->form, c->k);
+  out->packed_bytes = (size_t)apq__form_bytes(c->form, ROWS, c->k, c->bits);
   out->x = apq__calloc(1, out->x_bytes);
   out->codes = apq__alloc((size_t)ROWS * (size_t)c->k);
   out->packed = apq__alloc(out->packed_bytes);
@@ -120,10 +131,7 @@ static apq_status pack_data_make(const pack_case *c, pack_data *out, apq_error *
   }
   for (int row = 0; row < ROWS; row++) quantize_row(c, out, row, scratch, &seed);
   apq__free(scratch);
-  if (c->bytes)
-    apq__pack_bytes(out->codes, c->k, ROWS, c->k, out->packed, out->sum);
-  else
-    apq__pack_planes(out->codes, c->k, ROWS, c->k, c->bits, out->packed, out->sum);
+  apq__pack_form(c->form, out->codes, c->k, ROWS, c->k, c->bits, out->packed, out->sum);
   return APQ_OK;
 }
 
@@ -177,7 +185,7 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
   apq_status status = pack_data_make(c, &data, error);
   if (status != APQ_OK) return status;
   result_buffer results[RESULTS] = {
-      {c->bytes ? "bytes" : "planes", data.packed, data.packed_bytes, 1, NULL},
+      {apq__form_name(c->form), data.packed, data.packed_bytes, 1, NULL},
       {"sum", data.sum, sizeof data.sum, 4, NULL},
       {"scale", data.scale, sizeof data.scale, 4, NULL},
       {"zero point", data.zero, sizeof data.zero, 4, NULL},
@@ -198,11 +206,12 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
   apq_pack_args args = {.x = x,
                         .out = (char *)results[0].block + CANARY,
                         .sum = (int *)((char *)results[1].block + CANARY),
-                        .ldx = (long long)c->k + c->gap,
+                        .ldx = row_stride(c),
                         .rows = ROWS,
                         .k = c->k,
                         .row_bytes = data.row_bytes,
-                        .format = (int)c->format};
+                        .format = (int)c->format,
+                        .gate = apq__gate_args(c->gate)};
   if (!is_codes) {
     args.scale = (float *)((char *)results[2].block + CANARY);
     args.zero = (int *)((char *)results[3].block + CANARY);
@@ -217,7 +226,7 @@ static apq_status verify_case(const apq__test_kernel *kernel, const pack_case *c
     args.static_scale = static_scale;
     args.static_zero = static_zero(c);
   }
-  apq__problem problem = {c->bits, c->bits, ROWS, 1, c->k, APQ_DTYPE_F32, 0};
+  apq__problem problem = {c->bits, c->bits, ROWS, 1, c->k, APQ_DTYPE_F32, 0, 0};
   apq__shape shape;
   status = apq__config_limits(&kernel->config, &problem, &device->target, &shape, error);
   if (status != APQ_OK) goto cleanup;
@@ -239,7 +248,7 @@ apq_status apq__verify_pack(const apq__test_kernel *kernel, uint64_t seed,
                             apq__verify_report *report, apq_error *error) {
   static const int lengths[] = {1, 31, 127, 128, 129, 512, 1000, 4100};
   pack_case c = {.bits = apq__config_int(&kernel->config, "q", 8),
-                 .bytes = apq__config_is(&kernel->config, "form", "bytes")};
+                 .form = apq__config_form(&kernel->config)};
   const char *source = apq__config_get(&kernel->config, "src");
   if (!source || !apq__dtype_parse(source, &c.source))
     return apq__fail(error, APQ_INVALID_ARGUMENT, "verify", "the config has no source type");
@@ -252,6 +261,8 @@ apq_status apq__verify_pack(const apq__test_kernel *kernel, uint64_t seed,
     c.format = (apq_format)(i / count);
     c.group = i % 5 ? 16 << (i % 5) : 0;
     c.is_static = c.source != APQ_DTYPE_CODES8 && i % 4 == 3;
+    if (apq__config_int(&kernel->config, "gate", 0))
+      c.gate = (apq_activation)(1 + i % (APQ_ACTIVATION_COUNT - 1));
     c.seed = seed + (uint64_t)i;
     status = verify_case(kernel, &c, report, error);
   }

@@ -5,6 +5,10 @@
 #include "problem_data.h"
 #include "verify.h"
 
+/* Element i of a row of each kind, row % 7: ordinary, all zero, with infinities and NaN, tiny,
+ * huge, one-sided, halfway values. */
+float apq__verify_value(int row, int64_t i, uint64_t *seed);
+
 /* Packs rows of every kind (ordinary, zero, with infinities and NaN, tiny, huge, one-sided) and
  * lengths, in every format, and compares codes, sums, scales and zero points bit for bit with the
  * host's.  Adds to `report`. */

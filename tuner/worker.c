@@ -2,6 +2,7 @@
 
 #include "alloc.h"
 #include "measure.h"
+#include "packers.h"
 #include "problem_data.h"
 #include "spot_check.h"
 #include "status.h"
@@ -73,7 +74,7 @@ static apq_status prepare_slot(server *s, slot *candidate, apq_error *error) {
 static apq_status launch_slot(void *user, int set, void *stream, apq_error *error) {
   slot *candidate = user;
   const apq__rotation *rotation = candidate->rotation;
-  const void *a = candidate->kernel.wants_bytes ? rotation->a_bytes[set] : rotation->a_planes[set];
+  const void *a = apq__rotation_input(rotation, set, candidate->kernel.form);
   return apq__prepared_launch(&candidate->prepared, rotation->w[set], a, rotation->y[set], stream,
                               error);
 }
@@ -118,6 +119,7 @@ static apq_status do_problem(server *s, apq__message *message, apq__bytes *reply
   const char *key = apq__get_string(message);
   s->seed = (uint64_t)apq__get_i64(message);
   const char *objective = apq__get_string(message);
+  const char *cache_dir = apq__get_string(message);
   if (message->bad || !s->device)
     return apq__fail(error, APQ_INTERNAL, "worker", "malformed problem command");
   forget_problem(s);
@@ -126,8 +128,11 @@ static apq_status do_problem(server *s, apq__message *message, apq__bytes *reply
   if (status != APQ_OK || s->device->target.emulated) return status;
   status = apq__spot_check_make(&s->problem, s->seed, &s->check, error);
   if (status == APQ_OK)
-    status = apq__device_data_make(s->device, &s->check.host, APQ__FORM_PLANES | APQ__FORM_BYTES,
-                                   s->problem.n, &s->data, error);
+    status = apq__device_data_make(s->device, &s->check.host, APQ__ALL_FORMS, s->problem.n,
+                                   &s->data, error);
+  if (status == APQ_OK)
+    status = apq__packers_make(s->hooks->generate, s->hooks->compile, *cache_dir ? cache_dir : NULL,
+                               &s->data, error);
   if (status == APQ_OK) status = apq__rotation_make(&s->data, &s->rotation, error);
   if (status == APQ_OK) status = apq__pace_open(s->device, objective, &s->pace, error);
   return status;
@@ -256,6 +261,7 @@ int apq__worker_serve(const apq__worker_hooks *hooks) {
 }
 
 int apq__worker_main(void) {
-  static const apq__worker_hooks hooks = {apq__device_open, apq__compile, apq__compiler_version};
+  static const apq__worker_hooks hooks = {apq__device_open, apq__compile, apq__compiler_version,
+                                          apq__generate};
   return apq__worker_serve(&hooks);
 }

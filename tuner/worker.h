@@ -5,6 +5,7 @@
 
 #include "compile.h"
 #include "device.h"
+#include "packers.h"
 
 /* A program that tunes must, when its only argument is this, return apq__worker_main() from main()
  * before anything else. */
@@ -23,6 +24,7 @@ typedef struct apq__worker_hooks {
                         apq__object *out, apq_error *error);
   apq_status (*compiler_version)(const apq__target *target, char *text, size_t size,
                                  apq_error *error);
+  apq__generate_fn *generate; /* of the kernels that pack in front of candidates */
 } apq__worker_hooks;
 int apq__worker_serve(const apq__worker_hooks *hooks);
 

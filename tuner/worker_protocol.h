@@ -16,8 +16,8 @@ typedef enum apq__message_kind {
   APQ__MSG_OPEN,    /* device name text -> apq__target bytes, compiler version text */
   APQ__MSG_COMPILE, /* target bytes, cache dir text ("": none), source text -> object bytes, sha256
                        text */
-  APQ__MSG_PROBLEM, /* problem key text, seed i64, objective text -> nothing; forgets what was
-                       loaded */
+  APQ__MSG_PROBLEM, /* problem key text, seed i64, objective text, cache directory text -> nothing;
+                       forgets what was loaded */
   APQ__MSG_LOAD,    /* id i32, config key text, object bytes -> nothing */
   APQ__MSG_VERIFY,  /* id i32, skip small shapes i32 -> 1 when it proves that all verified since
                        PROBLEM are wrong, i32 */
@@ -26,7 +26,7 @@ typedef enum apq__message_kind {
   APQ__MSG_COUNT
 } apq__message_kind;
 
-enum { APQ__PROTOCOL_VERSION = 1 };
+enum { APQ__PROTOCOL_VERSION = 2 };
 /* A longer frame is not one of ours. */
 #define APQ__MESSAGE_MAX ((size_t)1 << 28)
 

@@ -1,4 +1,4 @@
-/* Activations: y / (1 + exp(-t)) with an odd polynomial t of y for each of them, so that kernels
+/* Activations: y / (1 + 2^-t) with an odd polynomial t of y for each of them, so that kernels
  * compute all by one text (templates/gemm_epilogue.cu). */
 #ifndef APQ_ACTIVATION_H
 #define APQ_ACTIVATION_H
@@ -18,5 +18,8 @@ const apq__gate *apq__activation_gate(apq_activation activation);
 
 /* The activation of one value, operation by operation as kernels do it. */
 float apq__activate(apq_activation activation, float y);
+
+/* An input of a product: activation(gate) * up, rounded to `type`. */
+float apq__gated_input(apq_activation activation, float gate, float up, apq_dtype type);
 
 #endif

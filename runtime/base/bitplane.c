@@ -143,3 +143,51 @@ void apq__pack_bytes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, 
     if (sums) sums[row] = (int32_t)sum;
   }
 }
+
+void apq__pack_pairs(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, uint8_t *bytes,
+                     int32_t *sums) {
+  int64_t row_bytes = apq__byte_row_bytes(k);
+  apq__pack_bytes(codes, ld, rows, k, bytes, sums);
+  for (int64_t i = 0; i < rows * row_bytes; i += BLOCK) {
+    for (int j = 0; j < BLOCK / 2; j++) {
+      uint8_t *first = bytes + i + j, *second = first + BLOCK / 2;
+      *second = (uint8_t)(*second + 1);
+      *first = (uint8_t)(16 * (*first + 1) - *second);
+    }
+  }
+}
+
+static const struct {
+  const char *name;
+  int bits;
+} forms[APQ__FORM_COUNT] = {
+    [APQ__FORM_PLANES] = {"planes", 8},
+    [APQ__FORM_BYTES] = {"bytes", 8},
+    [APQ__FORM_PAIRS] = {"pairs", 4},
+};
+
+const char *apq__form_name(apq__form form) {
+  return forms[form].name;
+}
+
+int apq__form_bits(apq__form form) {
+  return forms[form].bits;
+}
+
+int64_t apq__form_row_bytes(apq__form form, int64_t k) {
+  return form == APQ__FORM_PLANES ? apq__plane_row_bytes(k) : apq__byte_row_bytes(k);
+}
+
+int64_t apq__form_bytes(apq__form form, int64_t rows, int64_t k, int bits) {
+  return apq__form_row_bytes(form, k) * rows * (form == APQ__FORM_PLANES ? bits : 1);
+}
+
+void apq__pack_form(apq__form form, const uint8_t *codes, int64_t ld, int64_t rows, int64_t k,
+                    int bits, uint8_t *packed, int32_t *sums) {
+  if (form == APQ__FORM_PLANES)
+    apq__pack_planes(codes, ld, rows, k, bits, packed, sums);
+  else if (form == APQ__FORM_BYTES)
+    apq__pack_bytes(codes, ld, rows, k, packed, sums);
+  else
+    apq__pack_pairs(codes, ld, rows, k, packed, sums);
+}

@@ -37,4 +37,30 @@ int64_t apq__byte_position(int64_t k);
 void apq__pack_bytes(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, uint8_t *bytes,
                      int32_t *sums);
 
+/* Pairs, the byte form of codes a of at most four bits for kernels whose weights stay two codes a
+ * byte.  Codes k and k + 4 with k % 8 < 4 are a pair; with a' = a + 1 the place of the second holds
+ * a'[k + 4], that of the first 16 a'[k] - a'[k + 4], which is in 0 ... 255.  Then
+ *   (w[k] + 16 w[k + 4]) second + w[k] first = 16 (w[k] a'[k] + w[k + 4] a'[k + 4]),
+ * so the low codes alone and both as they are, which are cheaper to make than both alone, give 16
+ * times the product with a'.  Tail codes are 0 like the weights' there. */
+void apq__pack_pairs(const uint8_t *codes, int64_t ld, int64_t rows, int64_t k, uint8_t *bytes,
+                     int32_t *sums);
+
+/* The forms in which kernels take activations. */
+typedef enum apq__form {
+  APQ__FORM_PLANES,
+  APQ__FORM_BYTES,
+  APQ__FORM_PAIRS,
+  APQ__FORM_COUNT
+} apq__form;
+/* As configs name it. */
+const char *apq__form_name(apq__form form);
+/* Most bits that codes may have. */
+int apq__form_bits(apq__form form);
+/* Bytes of a row (of a plane), and of all. */
+int64_t apq__form_row_bytes(apq__form form, int64_t k);
+int64_t apq__form_bytes(apq__form form, int64_t rows, int64_t k, int bits);
+void apq__pack_form(apq__form form, const uint8_t *codes, int64_t ld, int64_t rows, int64_t k,
+                    int bits, uint8_t *packed, int32_t *sums);
+
 #endif

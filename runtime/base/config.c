@@ -25,6 +25,24 @@ size_t apq__dtype_bytes(apq_dtype dtype) {
   return (unsigned)dtype < APQ_DTYPE_COUNT ? dtype_bytes[dtype] : 0;
 }
 
+static const char *const input_names[APQ__INPUT_COUNT] = {"packed", "f16", "bf16", "f32"};
+static const apq_dtype input_dtypes[APQ__INPUT_COUNT] = {APQ_DTYPE_CODES8, APQ_DTYPE_F16,
+                                                         APQ_DTYPE_BF16, APQ_DTYPE_F32};
+
+const char *apq__input_name(apq__input input) {
+  return (unsigned)input < APQ__INPUT_COUNT ? input_names[input] : "?";
+}
+
+apq_dtype apq__input_dtype(apq__input input) {
+  return (unsigned)input < APQ__INPUT_COUNT ? input_dtypes[input] : APQ_DTYPE_CODES8;
+}
+
+apq__input apq__input_of(apq_dtype dtype) {
+  for (int i = 1; i < APQ__INPUT_COUNT; i++)
+    if (input_dtypes[i] == dtype) return (apq__input)i;
+  return APQ__INPUT_PACKED;
+}
+
 static int find_name(const char *name, const char *const *names, int count) {
   for (int i = 0; i < count; i++)
     if (strcmp(name, names[i]) == 0) return i;
@@ -40,6 +58,12 @@ int apq__dtype_parse(const char *name, apq_dtype *out) {
 int apq__format_parse(const char *name, apq_format *out) {
   int found = find_name(name, format_names, APQ_FORMAT_COUNT);
   if (found >= 0) *out = (apq_format)found;
+  return found >= 0;
+}
+
+int apq__input_parse(const char *name, apq__input *out) {
+  int found = find_name(name, input_names, APQ__INPUT_COUNT);
+  if (found >= 0) *out = (apq__input)found;
   return found >= 0;
 }
 
@@ -150,16 +174,17 @@ apq_status apq__config_parse(const char *text, apq__config *out, apq_error *erro
 }
 
 const char *apq__problem_key(const apq__problem *problem, char key[APQ__KEY_MAX]) {
-  char group[24] = "";
+  char group[24] = "", input[24] = "";
   if (problem->group) snprintf(group, sizeof group, "group=%d,", problem->group);
-  snprintf(key, APQ__KEY_MAX, "%sk=%d,m=%d,n=%d,out=%s,p=%d,q=%d", group, problem->k, problem->m,
-           problem->n, apq_dtype_name(problem->out), problem->p, problem->q);
+  if (problem->in) snprintf(input, sizeof input, "in=%s,", apq__input_name(problem->in));
+  snprintf(key, APQ__KEY_MAX, "%s%sk=%d,m=%d,n=%d,out=%s,p=%d,q=%d", group, input, problem->k,
+           problem->m, problem->n, apq_dtype_name(problem->out), problem->p, problem->q);
   return key;
 }
 
 int apq__problem_is_same(const apq__problem *a, const apq__problem *b) {
   return a->p == b->p && a->q == b->q && a->m == b->m && a->n == b->n && a->k == b->k &&
-         a->out == b->out && a->group == b->group;
+         a->out == b->out && a->group == b->group && a->in == b->in;
 }
 
 apq_status apq__problem_check(const apq__problem *problem, apq_error *error) {
@@ -184,6 +209,9 @@ apq_status apq__problem_check(const apq__problem *problem, apq_error *error) {
   if (group && problem->out == APQ_DTYPE_I32)
     return apq__fail(error, APQ_INVALID_ARGUMENT, "problem",
                      "group=%d: scales of groups need a floating output, not i32", group);
+  if ((unsigned)problem->in >= APQ__INPUT_COUNT)
+    return apq__fail(error, APQ_INVALID_ARGUMENT, "problem",
+                     "input %d: must be packed, f16, bf16 or f32", (int)problem->in);
   return APQ_OK;
 }
 
@@ -206,8 +234,12 @@ apq_status apq__problem_parse(const char *text, apq__problem *out, apq_error *er
   const char *group = apq__config_get(&fields, "group");
   if (group && (!apq__parse_int(group, &out->group) || out->group == 0))
     return apq__fail(error, APQ_PARSE, "problem", "'%s': 'group' is not a positive integer", text);
-  if (fields.count != 6 + (group != NULL))
+  /* Packed is told by leaving it out, as there is one text of a problem. */
+  const char *input = apq__config_get(&fields, "in");
+  if (input && (!apq__input_parse(input, &out->in) || !out->in))
+    return apq__fail(error, APQ_PARSE, "problem", "'%s': 'in' is not f16, bf16 or f32", text);
+  if (fields.count != 6 + (group != NULL) + (input != NULL))
     return apq__fail(error, APQ_PARSE, "problem",
-                     "'%s': a problem has group, k, m, n, out, p, q only", text);
+                     "'%s': a problem has group, in, k, m, n, out, p, q only", text);
   return apq__problem_check(out, error);
 }

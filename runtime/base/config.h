@@ -44,18 +44,36 @@ const char *apq__config_key(const apq__config *config, char key[APQ__KEY_MAX]);
  * PARSE error that names it. */
 apq_status apq__config_parse(const char *text, apq__config *out, apq_error *error);
 
+/* What activations a product starts from: ready packed, or numbers that are to be quantized first,
+ * by family pack or by the product's own kernel. */
+typedef enum apq__input {
+  APQ__INPUT_PACKED,
+  APQ__INPUT_F16,
+  APQ__INPUT_BF16,
+  APQ__INPUT_F32,
+  APQ__INPUT_COUNT
+} apq__input;
+/* "packed", "f16", "bf16", "f32"; and back, returns 0 when the name is unknown. */
+const char *apq__input_name(apq__input input);
+int apq__input_parse(const char *name, apq__input *out);
+/* The type of the numbers; CODES8 of PACKED.  And back: other types are PACKED. */
+apq_dtype apq__input_dtype(apq__input input);
+apq__input apq__input_of(apq_dtype dtype);
+
 /* One product to be tuned or dispatched: y[m][n], reduction k, p-bit weights, q-bit activations. */
 typedef struct apq__problem {
   int p, q;
   int m, n, k;
   apq_dtype out; /* I32, F16, BF16 or F32 */
   int group;     /* k that share a scale of the weights: 32, 64, 128, 256; 0: all */
+  apq__input in;
 } apq__problem;
 
-/* "k=4096,m=1,n=4096,out=f16,p=2,q=8", with group scales "group=128,k=4096,...".  Returns `key`. */
+/* "k=4096,m=1,n=4096,out=f16,p=2,q=8", with group scales "group=128,k=4096,...", and unless the
+ * activations are packed "in=f16,k=4096,...".  Returns `key`. */
 const char *apq__problem_key(const apq__problem *problem, char key[APQ__KEY_MAX]);
 /* Parses and checks ranges: p, q in 1..8, m, n, k >= 1, a group that exists and a floating output
- * with it. */
+ * with it, an input that exists. */
 apq_status apq__problem_parse(const char *text, apq__problem *out, apq_error *error);
 apq_status apq__problem_check(const apq__problem *problem, apq_error *error);
 int apq__problem_is_same(const apq__problem *a, const apq__problem *b);

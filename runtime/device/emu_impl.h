@@ -167,6 +167,7 @@ struct apq__emu_warp {
   X(SHUFFLE, "shuffle")                                                                            \
   X(SHUFFLE_XOR, "shuffle_xor")                                                                    \
   X(LDMATRIX, "ldmatrix4")                                                                         \
+  X(LDMATRIX_TRANSPOSED, "ldmatrix4_transposed")                                                   \
   X(MMA, "mma_b1_and")                                                                             \
   X(MMA_XOR, "mma_b1_xor")                                                                         \
   X(MMA_U8, "mma_u8")                                                                              \

@@ -60,20 +60,24 @@ static apq_u32 shuffle_xor(apq_emu *words, int line, apq_u32 v, int mask) {
 
 /* A lane reads its row when it comes, so that a store by a lane that comes later is seen to be
  * late. */
-static void ldmatrix4(apq_emu *words, int line, apq_u32 *r, int at) {
+static void ldmatrix4(apq_emu *words, int line, apq_u32 *r, int at, int transposed) {
   apq__emu *emu = apq__emu_of(words);
   apq__emu_thread *self = emu->current;
   apq__emu_warp *warp = self->warp;
   apq__emu_note_read16(emu, line, at);
   warp->argument[self->lane] = at;
   warp->r[self->lane] = r;
-  if (!apq__emu_meet(emu, APQ__EMU_LDMATRIX, line)) return;
-  for (int matrix = 0; matrix < 4; matrix++)
-    for (int row = 0; row < 8; row++) {
-      uint32_t row_words[4];
-      memcpy(row_words, emu->shared + warp->argument[8 * matrix + row], sizeof row_words);
-      for (int i = 0; i < 4; i++) warp->r[4 * row + i][matrix] = row_words[i];
+  if (!apq__emu_meet(emu, APQ__EMU_LDMATRIX + (transposed != 0), line)) return;
+  for (int matrix = 0; matrix < 4; matrix++) {
+    uint16_t rows[8][8];
+    for (int row = 0; row < 8; row++)
+      memcpy(rows[row], emu->shared + warp->argument[8 * matrix + row], sizeof rows[row]);
+    for (int lane = 0; lane < APQ__EMU_LANES; lane++) {
+      int i = lane / 4, j = 2 * (lane % 4);
+      warp->r[lane][matrix] = transposed ? rows[j][i] | (uint32_t)rows[j + 1][i] << 16
+                                         : rows[i][j] | (uint32_t)rows[i][j + 1] << 16;
     }
+  }
   apq__emu_yield(emu);
 }
 

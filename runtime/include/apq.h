@@ -147,7 +147,7 @@ typedef enum apq_dtype {
  *   GELU       y * P(Y <= y), Y normally distributed: y (1 + erf(y / sqrt 2)) / 2
  *   GELU_TANH  its usual approximation y (1 + tanh(sqrt(2/pi) (y + 0.044715 y^3))) / 2
  *
- * Each is computed as y / (1 + exp(-t(y))), t a polynomial in y, by the same float operations on
+ * Each is computed as y / (1 + 2^-t(y)), t a polynomial in y, by the same float operations on
  * every device, and differs from the exact value y' by at most 2^-18 |y'| + 5e-9. */
 typedef enum apq_activation {
   APQ_ACTIVATION_NONE,
@@ -428,6 +428,10 @@ typedef struct apq_plan_desc {
    * borrowed for the call, at most APQ_PRODUCTS_MAX - 1 of them. */
   const apq_product_desc *more;
   int more_count;
+  /* Not NONE, for F16, BF16 and F32: x is [m][2 k], two matrices side by side, and the activations
+   * are  act(x[m][i]) * x[m][k + i],  computed in float and rounded to the input's type before they
+   * are quantized: what a model's gate and up give, joined by apq_weights_concat in this order. */
+  apq_activation input_gate;
 } apq_plan_desc;
 
 #define APQ_PRODUCTS_MAX 8
@@ -455,7 +459,8 @@ APQ_API apq_status apq_plan_prepare_range(apq_plan *plan, int from, int to, apq_
 APQ_API size_t apq_plan_workspace(const apq_plan *plan, int m);
 
 /* The product of a plan that has one, without `combine`.
- *   x          device, [m][ldx] of the plan's input type; ldx in elements, 0 means k
+ *   x          device, [m][ldx] of the plan's input type; ldx in elements, 0 means k, with
+ *              `input_gate` 2 k
  *   y          device, [m][ldy] of the plan's output type; ldy in elements, 0 means n
  *   workspace  device, 256-byte aligned, at least apq_plan_workspace(plan, m) bytes, not shared by
  *              calls that may overlap in time; NULL when that is 0

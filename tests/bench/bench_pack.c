@@ -10,6 +10,7 @@
 #include "bitplane.h"
 #include "compile.h"
 #include "device.h"
+#include "gemm_args.h"
 #include "generator.h"
 #include "host.h"
 #include "kernel_abi.h"
@@ -154,26 +155,28 @@ static double copy_seconds(size_t bytes) {
 
 /* ---- packing ---- */
 
-static void bench(int m, int k, int bits, int bytes, apq_format format) {
+/* With `gated` rows of two matrices side by side, activated by SiLU. */
+static void bench(int m, int k, int bits, apq__form form, apq_format format, int gated) {
   const apq__problem problem = {.q = bits, .m = m, .k = k};
   apq__config config;
   apq__shape shape;
   apq__kernel *kernel = NULL;
   char *source = NULL, name[APQ__WORD_MAX + 8];
-  check(apq__pack_config(APQ_DTYPE_F16, &problem, bytes, &config, &error));
+  check(apq__pack_config(APQ_DTYPE_F16, &problem, form, &config, &error));
+  check(apq__config_set_int(&config, "gate", gated, &error));
   check(apq__config_limits(&config, &problem, &device->target, &shape, &error));
   check(apq__generate(&config, &device->target, &source, &error));
   apq__module *module = load(source, apq__kernel_name(&config, name), shape.smem_bytes, &kernel);
   apq__free(source);
 
-  const size_t count = (size_t)m * (size_t)k, in = count * 2;
-  const int row_bytes = (int)(bytes ? apq__byte_row_bytes(k) : apq__plane_row_bytes(k));
-  const size_t out = (size_t)m * (size_t)row_bytes * (size_t)(bytes ? 1 : bits);
+  const size_t count = (size_t)m * (size_t)k, in = count * (gated ? 4 : 2);
+  const int row_bytes = (int)apq__form_row_bytes(form, k);
+  const size_t out = (size_t)apq__form_bytes(form, m, k, bits);
   const int sets = sets_of(in + out);
   apq_pack_args args[SETS_MAX];
   uint16_t *x = apq__alloc(in);
   uint64_t seed = 1;
-  for (size_t i = 0; i < count; i++) x[i] = (uint16_t)(0x3000 + (apq__random(&seed) & 0x8bff));
+  for (size_t i = 0; i < in / 2; i++) x[i] = (uint16_t)(0x3000 + (apq__random(&seed) & 0x8bff));
   for (int i = 0; i < sets; i++) {
     void *from = memory(in);
     check(device->ops->to_device(device, from, x, in, &error));
@@ -182,19 +185,21 @@ static void bench(int m, int k, int bits, int bytes, apq_format format) {
                               .sum = memory((size_t)m * 4),
                               .scale = memory((size_t)m * 4),
                               .zero = memory((size_t)m * 4),
-                              .ldx = k,
+                              .ldx = gated ? 2 * (long long)k : k,
                               .rows = m,
                               .k = k,
                               .row_bytes = row_bytes,
-                              .format = (int)format};
+                              .format = (int)format,
+                              .gate = apq__gate_args(gated ? APQ_ACTIVATION_SILU : 0)};
   }
   apq__free(x);
   const job j = {kernel, shape, args, sizeof args[0], sets};
   const double seconds = seconds_of(&j), copy = copy_seconds(in + out);
-  printf("%5d x %5d  A%d %-6s %-7s  %8.2f us  %6.1f MB  %5.2f TB/s  copying %8.2f us  %3.0f %%\n",
-         m, k, bits, bytes ? "bytes" : "planes", apq_format_name(format), seconds * 1e6,
-         (double)(in + out) * 1e-6, (double)(in + out) / seconds * 1e-12, copy * 1e6,
-         100 * copy / seconds);
+  printf(
+      "%5d x %5d  A%d %-6s %-7s %-5s  %8.2f us  %6.1f MB  %5.2f TB/s  copying %8.2f us  %3.0f %%\n",
+      m, k, bits, apq__form_name(form), apq_format_name(format), gated ? "gated" : "",
+      seconds * 1e6, (double)(in + out) * 1e-6, (double)(in + out) / seconds * 1e-12, copy * 1e6,
+      100 * copy / seconds);
   for (int i = 0; i < sets; i++) {
     void *const all[] = {(void *)args[i].x, args[i].out, args[i].sum, args[i].scale, args[i].zero};
     for (int a = 0; a < 5; a++) device->ops->release(device, all[a]);
@@ -202,21 +207,32 @@ static void bench(int m, int k, int bits, int bytes, apq_format format) {
   device->ops->unload(device, module);
 }
 
+static void bench_shape(int m, int k) {
+  bench(m, k, 2, APQ__FORM_PLANES, APQ_FORMAT_INT, 0);
+  bench(m, k, 8, APQ__FORM_PLANES, APQ_FORMAT_INT, 0);
+  bench(m, k, 8, APQ__FORM_BYTES, APQ_FORMAT_INT, 0);
+  bench(m, k, 4, APQ__FORM_PAIRS, APQ_FORMAT_INT, 0);
+  bench(m, k, 4, APQ__FORM_PLANES, APQ_FORMAT_UINT, 0);
+  bench(m, k, 2, APQ__FORM_PLANES, APQ_FORMAT_INT, 1);
+  bench(m, k, 8, APQ__FORM_BYTES, APQ_FORMAT_INT, 1);
+}
+
+/* bench_pack [DEVICE [ROWS K]] */
 int main(int argc, char **argv) {
   check(apq__device_open(argc > 1 ? argv[1] : NULL, &device, &error));
   printf("%s\n", device->target.name);
-  if (device->target.emulated) {
-    bench(3, 256, 2, 0, APQ_FORMAT_INT);
+  if (argc > 3) {
+    bench_shape(atoi(argv[2]), atoi(argv[3]));
+  } else if (device->target.emulated) {
+    bench(3, 256, 2, APQ__FORM_PLANES, APQ_FORMAT_INT, 0);
+    bench(3, 256, 2, APQ__FORM_PLANES, APQ_FORMAT_INT, 1);
   } else {
     printf("copying 1 GiB: %.2f TB/s\n", 1.073741824e-3 / copy_seconds((size_t)1 << 30));
-    static const int shapes[][2] = {{4096, 4096}, {8192, 8192}, {4096, 11008}, {2048, 4096},
-                                    {128, 4096},  {16, 4096},   {1, 4096},     {1, 11008}};
-    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-      bench(shapes[s][0], shapes[s][1], 2, 0, APQ_FORMAT_INT);
-      bench(shapes[s][0], shapes[s][1], 8, 0, APQ_FORMAT_INT);
-      bench(shapes[s][0], shapes[s][1], 8, 1, APQ_FORMAT_INT);
-      bench(shapes[s][0], shapes[s][1], 4, 0, APQ_FORMAT_UINT);
-    }
+    static const int shapes[][2] = {{4096, 4096}, {8192, 8192},  {4096, 11008},
+                                    {2048, 4096}, {2048, 11008}, {128, 4096},
+                                    {16, 4096},   {1, 4096},     {1, 11008}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+      bench_shape(shapes[s][0], shapes[s][1]);
   }
   apq__device_close(device);
   return 0;

@@ -82,8 +82,8 @@ static void check_chain(apq__device *device, const char *text) {
   chain c = {.device = device};
   assert_int_equal(apq__config_parse(text, &config, &error), 0);
   assert_int_equal(apq__config_complete(&config, &error), 0);
-  int is_bytes = apq__config_wants_bytes(&config);
-  assert_int_equal(apq__pack_config(APQ_DTYPE_F16, &problem, is_bytes, &pack_config, &error), 0);
+  apq__form form = apq__config_form(&config);
+  assert_int_equal(apq__pack_config(APQ_DTYPE_F16, &problem, form, &pack_config, &error), 0);
   make_kernel(device, &pack_config, &c.pack);
   make_kernel(device, &config, &c.product);
   c.x = make_buffer(device, (size_t)LINKS * K * 2, 2);
@@ -91,16 +91,15 @@ static void check_chain(apq__device *device, const char *text) {
   void *w = make_buffer(device, (size_t)apq__planes_bytes(N, K, P), 1);
   void *packed = make_buffer(device, (size_t)K * 8, 0), *sums = make_buffer(device, N * 4, 0);
   char *edges = make_buffer(device, 3 * 256, 0);
-  c.pack_args = (apq_pack_args){
-      .out = packed,
-      .sum = (int *)(void *)edges,
-      .scale = (float *)(void *)(edges + 256),
-      .zero = (int *)(void *)(edges + 512),
-      .ldx = K,
-      .rows = 1,
-      .k = K,
-      .row_bytes = (int)(is_bytes ? apq__byte_row_bytes(K) : apq__plane_row_bytes(K)),
-      .format = APQ_FORMAT_UINT};
+  c.pack_args = (apq_pack_args){.out = packed,
+                                .sum = (int *)(void *)edges,
+                                .scale = (float *)(void *)(edges + 256),
+                                .zero = (int *)(void *)(edges + 512),
+                                .ldx = K,
+                                .rows = 1,
+                                .k = K,
+                                .row_bytes = (int)apq__form_row_bytes(form, K),
+                                .format = APQ_FORMAT_UINT};
   c.args = (apq_gemm_args){.w = w,
                            .a = packed,
                            .w_sum = sums,

@@ -50,8 +50,12 @@ static int sweep_pairs(int p, int first) {
   for (int i = first - 1; i < first - 1 + PAIRS; i++) {
     apq__config config;
     const apq__problem problem = {.q = p, .m = i % 3 * 200, .k = 1000 << i % 4};
-    if (!apq__pack_config(sources[i % 4], &problem, i / 4, &config, NULL) &&
-        verify(device, &config))
+    /* Planes, then by turns bytes and pairs. */
+    const apq__form form =
+        i / 4 ? (p <= 4 && i % 2 ? APQ__FORM_PAIRS : APQ__FORM_BYTES) : APQ__FORM_PLANES;
+    const int is_gated = i % 4 < 3 && p % 2;
+    if (!apq__pack_config(sources[i % 4], &problem, form, &config, NULL) &&
+        !apq__config_set_int(&config, "gate", is_gated, NULL) && verify(device, &config))
       passed++;
     else
       failed++;

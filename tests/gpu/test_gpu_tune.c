@@ -43,7 +43,7 @@ static int tear_down(void **state) {
   return system(command);
 }
 
-static const apq__problem problem = {2, 2, 512, 1024, 2048, APQ_DTYPE_F16, 0};
+static const apq__problem problem = {2, 2, 512, 1024, 2048, APQ_DTYPE_F16, 0, 0};
 
 static apq__tune_options base_options(void) {
   return (apq__tune_options){.device = "cuda",

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "activation.h"
 #include "context.h"
 #include "plan.h"
 #include "runtime_fixture.h"
@@ -21,6 +22,7 @@ typedef struct linear_case {
   int has_bias;
   apq_activation activation;
   apq_combine combine;
+  apq_activation input_gate;
 } linear_case;
 
 typedef struct linear_data {
@@ -34,7 +36,11 @@ typedef struct linear_data {
 } linear_data;
 
 static inline linear_data linear_make(const linear_case *c, uint64_t seed) {
-  linear_data d = {.c = *c, .groups = 1, .ldx = c->k + 5, .ldy = c->n + 3, .ldo = c->n + 1};
+  linear_data d = {.c = *c,
+                   .groups = 1,
+                   .ldx = (c->input_gate ? 2 : 1) * c->k + 5,
+                   .ldy = c->n + 3,
+                   .ldo = c->n + 1};
   if (c->group) d.groups = (c->k + c->group - 1) / c->group;
   const int cells = c->n * d.groups;
   d.w_codes = apq__alloc((size_t)c->n * (size_t)c->k);
@@ -76,7 +82,12 @@ static inline apq_weights *linear_weights(apq_context *context, const linear_dat
 static inline void linear_inputs(const linear_data *d, int row, double *values) {
   const linear_case *c = &d->c;
   float *x = apq__alloc((size_t)c->k * sizeof *x);
-  for (int i = 0; i < c->k; i++) x[i] = apq__load_float(d->x, c->input, row * d->ldx + i);
+  for (int i = 0; i < c->k; i++) {
+    x[i] = apq__load_float(d->x, c->input, row * d->ldx + i);
+    if (c->input_gate)
+      x[i] = apq__gated_input(c->input_gate, x[i],
+                              apq__load_float(d->x, c->input, row * d->ldx + c->k + i), c->input);
+  }
   float low, high;
   apq__row_range(x, c->k, &low, &high);
   apq__quantizer by = apq__quantizer_of(low, high, c->q, c->a_format);
@@ -174,7 +185,8 @@ static inline apq_plan_desc linear_plan(const linear_case *c, const apq_weights 
                          .static_scale = c->static_scale,
                          .static_zero = c->static_zero,
                          .activation = c->activation,
-                         .combine = c->combine};
+                         .combine = c->combine,
+                         .input_gate = c->input_gate};
 }
 
 /* The whole way with a plan that has what `m` tokens need prepared. */
@@ -228,7 +240,8 @@ static inline void all_pairs_against_double_precision(void **state) {
                      .output = types[i / 4 % 3],
                      .has_bias = i % 2,
                      .activation = (apq_activation)(i / 5 % 4),
-                     .combine = (apq_combine)(i / 7 % 3)};
+                     .combine = (apq_combine)(i / 7 % 3),
+                     .input_gate = i % 3 ? APQ_ACTIVATION_NONE : (apq_activation)(i / 3 % 4)};
     if (i % 4 == 3) c.static_scale = 0.03f, c.static_zero = c.a_format == APQ_FORMAT_UINT;
     linear_check(*state, &c, 77 + (uint64_t)i);
   }

@@ -35,18 +35,21 @@ static inline void open_product(product *at, const char *device, int sm_count, c
   check_ok(apq__config_parse(text, &at->config, &error), &error);
   check_ok(apq__config_complete(&at->config, &error), &error);
   int p = apq__config_int(&at->config, "p", 0), q = apq__config_int(&at->config, "q", 0);
-  const apq__problem problem = {p, q, m, n, k, APQ_DTYPE_I32, 0};
+  apq__problem problem = {p, q, m, n, k, APQ_DTYPE_I32, 0, 0};
+  const char *source = apq__config_source(&at->config);
+  if (source) assert_true(apq__input_parse(source, &problem.in));
   check_ok(apq__config_limits(&at->config, &problem, &at->device->target, &at->shape, &error),
            &error);
   check_ok(apq__generate(&at->config, &at->device->target, &at->source, &error), &error);
-  size_t a_bytes = (size_t)(apq__config_wants_bytes(&at->config) ? m * apq__byte_row_bytes(k)
-                                                                 : apq__planes_bytes(m, k, q));
+  size_t a_bytes = (size_t)apq__form_bytes(apq__config_form(&at->config), m, k, q);
   at->args = (apq_gemm_args){
       .w = zeros(at->device, (size_t)apq__planes_bytes(n, k, p)),
       .a = zeros(at->device, a_bytes),
       .y = zeros(at->device, 4 * (size_t)m * (size_t)n),
       .w_sum = zeros(at->device, 4 * (size_t)n),
       .a_sum = zeros(at->device, 4 * (size_t)m),
+      .x = zeros(at->device, 4 * (size_t)m * (size_t)k),
+      .ldx = k,
       .ldy = n,
       .m = m,
       .n = n,
@@ -87,7 +90,7 @@ static inline apq_status launch_source(product *at, apq_error *error) {
              error);
   apq_status status = apq__product_launch(at->device, kernel, &at->shape, &args, &map, NULL,
                                           apq__config_int(&at->config, "q", 0),
-                                          apq__config_wants_bytes(&at->config), NULL, error);
+                                          apq__config_form(&at->config), NULL, error);
   ops->release(at->device, args.partial);
   ops->unload(at->device, module);
   apq__object_free(&object);

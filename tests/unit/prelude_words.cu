@@ -21,6 +21,7 @@ APQ_FUNCTION apq_u32 words_shared(const words_args *args) {
   apq_u32x4 chunk = apq_lds128(16 * (apq_thread() ^ 1));
   apq_u32 matrix[4];
   apq_ldmatrix4(matrix, 16 * (apq_thread() % 32));
+  apq_ldmatrix4_transposed(matrix, (int)matrix[0] % 32 * 16);
   chunk.x ^= matrix[0] ^ matrix[1] ^ matrix[2] ^ matrix[3];
   apq_syncthreads();
   apq_sts128(16 * apq_thread(), chunk);
@@ -73,7 +74,7 @@ APQ_FUNCTION apq_u32 words_mma(const words_args *args, apq_u32 v) {
 APQ_FUNCTION apq_u32 words_arithmetic(apq_u32 v) {
   float f = apq_bits_float(v), g = apq_half_to_float((apq_u16)v), h = apq_bf16_to_float((apq_u16)v);
   float sum = apq_add(apq_mul(f, g), apq_div(h, f));
-  if (apq_is_simple_dividend(h)) sum = apq_simple_div(h, apq_add(1.0f, apq_min(apq_abs(f), 1.0f)));
+  sum = apq_fma(sum, h, apq_reciprocal(apq_add(1.0f, apq_min(apq_abs(f), 1.0f))));
   sum = apq_max(apq_min(sum, g), apq_abs(h));
   apq_u32 bits = apq_float_to_half(sum) + ((apq_u32)apq_float_to_bf16(f) << 16);
   bits ^= apq_floats_to_halves(sum, f) ^ apq_floats_to_bf16s(f, sum);
@@ -155,7 +156,7 @@ APQ_KERNEL(words, words_args, 128, 1) {
   for (int i = 0; i < args.n; i++) sum += words_mma(&args, sum);
   sum += words_arithmetic(sum) + (apq_u32)(apq_block_z() + apq_grid_x() + apq_grid_y());
   sum += (apq_u32)apq_dp4a_u8(sum, sum >> 1, 1) + apq_permute(sum, sum >> 3, 0x7126);
-  sum += apq_select(sum, sum >> 5, 0x33333333u);
+  sum += apq_select(sum, sum >> 5, 0x33333333u) + apq_rotate(sum, 7);
   sum += apq_max_u16x2(sum, sum << 1) + apq_max_s16x2(sum, sum << 3);
 #if APQ_CC == 90
   sum += words_bulk(&args) + words_wgmma(sum);

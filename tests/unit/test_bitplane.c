@@ -131,6 +131,36 @@ static void bytes_hold_the_codes(void **state) {
   }
 }
 
+/* What a pair adds to a product of its weights, low code and both, is 16 times theirs with codes
+ * one higher. */
+static void pairs_multiply_as_codes_do(void **state) {
+  (void)state;
+  uint64_t seed = 3;
+  for (int l = 0; l < LENGTHS; l++) {
+    int64_t k = lengths[l], ld = k + 5, rows = 3, row_bytes = apq__byte_row_bytes(k);
+    uint8_t *codes = guarded(rows * ld), *pairs = guarded(rows * row_bytes);
+    int32_t sums[3];
+    for (int64_t i = 0; i < rows * ld; i++) codes[i] = (uint8_t)(apq__random(&seed) % 16);
+    apq__pack_pairs(codes, ld, rows, k, pairs, sums);
+    for (int64_t row = 0; row < rows; row++) {
+      int32_t sum = 0;
+      for (int64_t i = 0; i < row_bytes; i++) {
+        if (i % 8 >= 4) continue;
+        int low = i < k ? codes[row * ld + i] : 0, high = i + 4 < k ? codes[row * ld + i + 4] : 0;
+        int first = pairs[row * row_bytes + apq__byte_position(i)];
+        int second = pairs[row * row_bytes + apq__byte_position(i + 4)];
+        sum += low + high;
+        for (int w = 0; w < 256; w++)
+          assert_int_equal(w * second + w % 16 * first,
+                           16 * (w % 16 * (low + 1) + w / 16 * (high + 1)));
+      }
+      assert_int_equal(sums[row], sum);
+    }
+    release_guarded(codes, rows * ld);
+    release_guarded(pairs, rows * row_bytes);
+  }
+}
+
 /* Sums from the planes, by groups and for some of the rows only. */
 static void planes_are_summed(void **state) {
   (void)state;
@@ -188,6 +218,7 @@ int main(void) {
       cmocka_unit_test(full_bytes_are_summed_without_carry_loss),
       cmocka_unit_test(byte_positions_are_as_stated),
       cmocka_unit_test(bytes_hold_the_codes),
+      cmocka_unit_test(pairs_multiply_as_codes_do),
       cmocka_unit_test(planes_are_summed),
       cmocka_unit_test(bits_beyond_the_row_are_found),
   };

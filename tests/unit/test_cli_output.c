@@ -87,7 +87,7 @@ static void progress_writes_plain_lines_to_files(void **state) {
   apq__progress progress;
   apq__progress_init(&progress, stream, 0);
   assert_false(progress.is_terminal);
-  apq__problem problem = {2, 2, 16, 64, 128, APQ_DTYPE_F16, 0};
+  apq__problem problem = {2, 2, 16, 64, 128, APQ_DTYPE_F16, 0, 0};
   apq__config config;
   assert_int_equal(apq__config_parse("family=bmma,tile_m=16", &config, NULL), APQ_OK);
   apq__tune_progress at = {.phase = APQ__TUNE_CHECK,
@@ -138,7 +138,7 @@ static void progress_redraws_a_terminal_line(void **state) {
   apq__progress progress;
   apq__progress_init(&progress, stream, 0);
   progress.is_terminal = 1;
-  apq__problem problem = {2, 2, 16, 64, 128, APQ_DTYPE_F16, 0};
+  apq__problem problem = {2, 2, 16, 64, 128, APQ_DTYPE_F16, 0, 0};
   apq__tune_progress at = {.phase = APQ__TUNE_CHECK,
                            .problem_count = 1,
                            .problem = &problem,

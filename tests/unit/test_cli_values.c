@@ -44,6 +44,12 @@ static void shapes_are_read(void **state) {
   assert_int_equal(apq__parse_outputs("--out", "f16,i32,f16", out, &count, NULL), APQ_OK);
   assert_int_equal(count, 2);
   assert_int_equal(out[1], APQ_DTYPE_I32);
+  apq__input input[4];
+  assert_int_equal(apq__parse_inputs("--input", "f16,packed,f16", input, &count, NULL), APQ_OK);
+  assert_int_equal(count, 2);
+  assert_int_equal(input[1], APQ__INPUT_PACKED);
+  assert_int_equal(apq__parse_inputs("--input", "f16,codes8", input, &count, NULL),
+                   APQ_INVALID_ARGUMENT);
 }
 
 static void bad_lists_are_refused_by_name(void **state) {
@@ -166,7 +172,7 @@ static void numbers_are_printed_for_people(void **state) {
   assert_string_equal(apq__print_fixed(-0.006, 2, text), "-0.01");
   assert_string_equal(apq__print_fixed(1550.06, 1, text), "1550.1");
   assert_string_equal(apq__print_fixed(NAN, 1, text), "-");
-  apq__problem problem = {4, 8, 1, 4096, 11008, APQ_DTYPE_BF16, 0};
+  apq__problem problem = {4, 8, 1, 4096, 11008, APQ_DTYPE_BF16, 0, 0};
   assert_string_equal(apq__print_problem(&problem, text), "W4A8 1x4096x11008 bf16");
   apq__config config;
   assert_int_equal(apq__config_parse("family=bmma,p=3,q=3,tile_m=16,swap=1", &config, NULL),

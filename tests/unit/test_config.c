@@ -47,6 +47,27 @@ static void problems_round_trip_and_are_checked(void **state) {
   assert_true(apq__problem_is_same(&problem, &other));
   other.group = 0;
   assert_false(apq__problem_is_same(&problem, &other));
+  text = "group=128,in=bf16,k=129,m=17,n=33,out=bf16,p=3,q=5";
+  assert_int_equal(apq__problem_parse(text, &problem, NULL), APQ_OK);
+  assert_int_equal(problem.in, APQ__INPUT_BF16);
+  assert_string_equal(apq__problem_key(&problem, key), text);
+  other.group = 128;
+  assert_false(apq__problem_is_same(&problem, &other));
+  /* Packed is the input that is not told: each problem has one text. */
+  assert_int_equal(apq__problem_parse("in=packed,k=1,m=1,n=1,out=f16,p=1,q=1", &problem, NULL),
+                   APQ_PARSE);
+  assert_int_equal(apq__problem_parse("in=i32,k=1,m=1,n=1,out=f16,p=1,q=1", &problem, NULL),
+                   APQ_PARSE);
+  problem = other;
+  problem.in = APQ__INPUT_COUNT;
+  assert_int_equal(apq__problem_check(&problem, NULL), APQ_INVALID_ARGUMENT);
+  for (int i = 0; i < APQ__INPUT_COUNT; i++) {
+    apq__input input = APQ__INPUT_COUNT;
+    assert_true(apq__input_parse(apq__input_name((apq__input)i), &input));
+    assert_int_equal(input, i);
+    assert_int_equal(apq__input_of(apq__input_dtype(input)), i);
+  }
+  assert_int_equal(apq__input_of(APQ_DTYPE_I32), APQ__INPUT_PACKED);
   assert_int_equal(apq__problem_parse("group=0,k=1,m=1,n=1,out=f16,p=1,q=1", &problem, NULL),
                    APQ_PARSE);
   assert_int_equal(apq__problem_parse("group=96,k=1,m=1,n=1,out=f16,p=1,q=1", &problem, NULL),

@@ -104,7 +104,16 @@ static void canonical_texts_are_exactly_the_keys(void **state) {
   apq__problem_key(&expected, key);
   assert_true(apq__canonical_problem(key, strlen(key), &problem));
   assert_memory_equal(&problem, &expected, sizeof problem);
+  expected.in = APQ__INPUT_F32;
+  apq__problem_key(&expected, key);
+  assert_true(apq__canonical_problem(key, strlen(key), &problem));
+  assert_memory_equal(&problem, &expected, sizeof problem);
   const char *bad_problems[] = {"",
+                                "in=packed,k=1,m=1,n=1,out=i32,p=1,q=1",
+                                "in=,k=1,m=1,n=1,out=i32,p=1,q=1",
+                                "in=f16",
+                                "in=f16,",
+                                "in=f16,group=32,k=1,m=1,n=1,out=f16,p=1,q=1",
                                 "k=1,m=1,n=1,out=i32,p=1",
                                 "group=0,k=1,m=1,n=1,out=f16,p=1,q=1",
                                 "group=96,k=1,m=1,n=1,out=f16,p=1,q=1",
@@ -130,6 +139,7 @@ static apq__winner random_row(uint64_t *seed) {
   row.measurement =
       time_of((double)(apq__random(seed) >> 11) * 1e-20, "run", (int64_t)apq__random(seed));
   if (apq__random(seed) % 2) row.problem.group = 32 << apq__random(seed) % 4;
+  row.problem.in = (apq__input)(apq__random(seed) % APQ__INPUT_COUNT);
   row.measurement.throttle_reasons = (unsigned)apq__random(seed);
   row.measurement.temperature_c = -(int)(apq__random(seed) & 63);
   return row;

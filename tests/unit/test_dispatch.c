@@ -11,7 +11,8 @@
 #include "dispatch.h"
 
 #define SMALL "family=bmma,swap=1,schedule=horner,tile_m=8,tile_n=64,warps_m=1,warps_n=4,tile_k=512"
-#define LARGE "family=bmma,schedule=side,tile_m=64,tile_n=64,warps_m=2,warps_n=2,stages=2"
+#define LARGE                                                                                      \
+  "family=bmma,schedule=side,tile_m=64,tile_n=64,warps_m=2,warps_n=2,stages=2,layout=xor"
 #define BYTES "family=imma,tile_m=64,tile_n=64,warps_m=2,warps_n=2,stages=2"
 
 static apq__target target_of(const char *arch) {
@@ -29,7 +30,7 @@ static apq__target real_target(void) {
 }
 
 static apq__problem problem_of(int p, int q, int m, int n, int k) {
-  return (apq__problem){p, q, m, n, k, APQ_DTYPE_F16, 0};
+  return (apq__problem){p, q, m, n, k, APQ_DTYPE_F16, 0, 0};
 }
 
 /* A winner of this problem on this very target. */
@@ -132,7 +133,9 @@ static void other_bits_and_outputs_are_never_near(void **state) {
 
 static void nearest_is_by_ratio_and_monotonic_in_m(void **state) {
   (void)state;
-  apq__target target = real_target();
+  /* Where one kernel is hopeless for none of these counts. */
+  apq__target target = target_of("sm_80");
+  target.emulated = 0;
   apq__winner_table table = {0};
   const int tuned[] = {32, 64, 128, 512, 2048};
   for (size_t i = 0; i < sizeof tuned / sizeof tuned[0]; i++)
@@ -296,6 +299,41 @@ static void sealing_keeps_the_row_that_takes_precedence(void **state) {
   }
 }
 
+/* The input's own winners first, near ones too, then those for packed activations. */
+static void winners_of_the_input_come_first(void **state) {
+  (void)state;
+  apq__target target = real_target();
+  apq__problem packed = problem_of(2, 8, 1, 4096, 4096), own = packed, near = packed;
+  own.in = near.in = APQ__INPUT_F16;
+  near.n = 8192;
+  apq__winner_table table = {0};
+  add_tuned(&table, &target, packed, "family=decode,warps_k=4");
+  add_tuned(&table, &target, near, "family=decode,operand=shared,src=f16");
+  apq__winner_table_seal(&table);
+  assert_int_equal(table.count, 2);
+  apq__choice choice[APQ__CHOICES_MAX];
+  int count = 0;
+  assert_int_equal(apq__dispatch(&table, &own, &target, choice, &count, NULL), APQ_OK);
+  assert_true(count >= 2);
+  assert_int_equal(choice[0].source, APQ__SOURCE_NEAREST);
+  assert_string_equal(apq__config_get(&choice[0].config, "src"), "f16");
+  assert_int_equal(choice[1].source, APQ__SOURCE_EXACT);
+  assert_int_equal(choice[1].tuned->problem.in, APQ__INPUT_PACKED);
+  /* Whoever has packed activations, or others, has no use for them. */
+  assert_int_equal(first_choice(&table, packed, &target).source, APQ__SOURCE_EXACT);
+  own.in = APQ__INPUT_BF16;
+  const apq__choice other = first_choice(&table, own, &target);
+  assert_int_equal(other.source, APQ__SOURCE_EXACT);
+  assert_string_equal(apq__config_get(&other.config, "src"), "packed");
+  /* What the model expects of it has the pack kernel's launch in it. */
+  assert_true(other.modelled_seconds > first_choice(&table, packed, &target).modelled_seconds);
+  /* A row that says it computes another problem than it does. */
+  apq__winner wrong = winner_of(&target, packed, "family=decode,operand=shared,src=f16", 1e-6);
+  add(&table, &wrong, 0, &target);
+  assert_int_equal(table.stale, 1);
+  apq__winner_table_free(&table);
+}
+
 static void bad_problems_are_refused(void **state) {
   (void)state;
   apq__target target = real_target();
@@ -322,6 +360,7 @@ int main(void) {
       cmocka_unit_test(other_gpus_of_the_arch_serve_after_this_one),
       cmocka_unit_test(winners_that_do_not_apply_are_counted_and_ignored),
       cmocka_unit_test(sealing_keeps_the_row_that_takes_precedence),
+      cmocka_unit_test(winners_of_the_input_come_first),
       cmocka_unit_test(bad_problems_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

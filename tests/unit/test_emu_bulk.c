@@ -273,8 +273,8 @@ static void bulk_copies_and_stores_stream(void **state) {
   check_body(body, 96, 1056, in, sizeof in, expected, sizeof expected);
 }
 
-/* stmatrix is the inverse of ldmatrix; transposed, rows and columns of each matrix change places.
- */
+/* stmatrix is the inverse of ldmatrix; transposed, rows and columns of each matrix change places,
+ * and twice transposed stay. */
 static void stmatrix_spreads_registers(void **state) {
   (void)state;
   static const char body[] =
@@ -290,10 +290,16 @@ static void stmatrix_spreads_registers(void **state) {
       "  apq_syncwarp();\n"
       "  apq_stg128((apq_u8 *)args.p[1] + 16 * t, apq_lds128(512 + 16 * (t ^ 5)));\n"
       "  apq_stg128((apq_u8 *)args.p[1] + 512 + 16 * t, apq_lds128(1024 + 16 * t));\n"
+      "  apq_ldmatrix4_transposed(r, 16 * t);\n"
+      "  apq_syncwarp();\n"
+      "  apq_stmatrix4_transposed(512 + 16 * t, r);\n"
+      "  apq_syncwarp();\n"
+      "  apq_stg128((apq_u8 *)args.p[1] + 1024 + 16 * t, apq_lds128(512 + 16 * t));\n"
       "}\n";
-  uint16_t in[4][8][8], expected[2][4][8][8];
+  uint16_t in[4][8][8], expected[3][4][8][8];
   fill_random(in, sizeof in, 7);
   memcpy(expected[0], in, sizeof in);
+  memcpy(expected[2], in, sizeof in);
   for (int matrix = 0; matrix < 4; matrix++)
     for (int row = 0; row < 8; row++)
       for (int column = 0; column < 8; column++)

@@ -338,6 +338,62 @@ static void cp_async_copies_and_fills(void **state) {
 
 /* ---- arithmetic ---- */
 
+/* Runs a body of one warp on `count` inputs at p[0], with i[0] = count; its results are at p[1]. */
+static void run_words(const char *body, const void *in, size_t in_bytes, int count, void *out,
+                      size_t out_bytes) {
+  test_kernel test;
+  apq_error error = APQ_ERROR_INIT;
+  apq__object object;
+  test_compile("sm_80", body, &object);
+  test_open(&test, "sm_80", 0, &object);
+  test_use(&test, "test", 0);
+  test_args args = {{test_upload(&test, in, in_bytes), test_alloc(&test, out_bytes)}, {count}};
+  check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
+  test_download(&test, out, args.p[1], out_bytes);
+  test_close(&test);
+  apq__object_free(&object);
+}
+
+/* p[0]: three floats a case; out: their fma, and the reciprocal of 1 to 2. */
+static void products_and_sums_are_rounded_once(void **state) {
+  (void)state;
+  static const char body[] =
+      "APQ_KERNEL(test, test_args, 32, 1) {\n"
+      "  for (int i = apq_thread(); i < args.i[0]; i += 32) {\n"
+      "    const float *v = (const float *)args.p[0] + 3 * i;\n"
+      "    float a = apq_ldg_f32(v), b = apq_ldg_f32(v + 1), c = apq_ldg_f32(v + 2);\n"
+      "    apq_u32 *out = (apq_u32 *)args.p[1] + 2 * i, bits = apq_float_bits(a) & 0x7fffff;\n"
+      "    apq_stg32(out, apq_float_bits(apq_fma(a, b, c)));\n"
+      "    apq_stg32(out + 1, apq_float_bits(apq_reciprocal(apq_bits_float(bits | 0x3f800000))));\n"
+      "  }\n"
+      "}\n";
+  enum { COUNT = 60000 };
+  static float in[COUNT][3];
+  static uint32_t out[COUNT][2];
+  fill_random(in, sizeof in, 16);
+  for (int i = 0; i < COUNT; i++) {
+    /* Most sums of wholly random floats are one of the terms. */
+    if (i % 4 == 1) in[i][2] = -in[i][0] * in[i][1];
+    if (i % 4 == 2) in[i][1] = 1.0f + in[i][1] * 0x1p-140f, in[i][2] = in[i][0] * 0x1p-24f;
+    if (i % 4 == 3) in[i][0] = ldexpf(frexpf(in[i][0], &(int){0}), -70), in[i][1] = 0x1.8p-60f;
+  }
+  run_words(body, in, sizeof in, COUNT, out, sizeof out);
+  for (int i = 0; i < COUNT; i++) {
+    const float expected = fmaf(in[i][0], in[i][1], in[i][2]);
+    float got;
+    memcpy(&got, &out[i][0], 4);
+    if (isnan(expected))
+      assert_true(isnan(got));
+    else if (out[i][0] != bits_of(expected))
+      fail_msg("fma(%a, %a, %a) is %a, expected %a", (double)in[i][0], (double)in[i][1],
+               (double)in[i][2], (double)got, (double)expected);
+    const uint32_t bits = (bits_of(in[i][0]) & 0x7fffff) | 0x3f800000;
+    float divisor;
+    memcpy(&divisor, &bits, 4);
+    assert_int_equal(out[i][1], bits_of(1.0f / divisor));
+  }
+}
+
 /* p[0]: floats; out a float: half, back from half, bf16, back from bf16, integer, popc, finite, max
  * with 1, min with 1, abs. */
 static void conversions_round_like_the_reference(void **state) {
@@ -382,15 +438,7 @@ static void conversions_round_like_the_reference(void **state) {
     bits = (bits & 0x87ffffffu) | 0x38000000u; /* the range of halves */
     memcpy(&in[i], &bits, sizeof bits);
   }
-  test_kernel test;
-  apq_error error = APQ_ERROR_INIT;
-  apq__object object;
-  test_compile("sm_80", body, &object);
-  test_open(&test, "sm_80", 0, &object);
-  test_use(&test, "test", 0);
-  test_args args = {{test_upload(&test, in, sizeof in), test_alloc(&test, sizeof out)}, {COUNT}};
-  check_ok(test_launch(&test, 1, 32, 0, &args, &error), &error);
-  test_download(&test, out, args.p[1], sizeof out);
+  run_words(body, in, sizeof in, COUNT, out, sizeof out);
   for (int i = 0; i < COUNT; i++) {
     float v = in[i], back;
     uint32_t bits = bits_of(v);
@@ -414,8 +462,6 @@ static void conversions_round_like_the_reference(void **state) {
     assert_int_equal(out[i][8], bits_of(nan ? 1.0f : fminf(v, 1.0f)));
     assert_int_equal(out[i][9], bits & 0x7fffffffu);
   }
-  test_close(&test);
-  apq__object_free(&object);
 }
 
 /* p[0]: pairs of words; out: dp4a, permute, unsigned and signed maxima of halves, select. */
@@ -473,6 +519,7 @@ int main(void) {
       cmocka_unit_test(ldmatrix_spreads_rows),
       cmocka_unit_test(shared_atomics_add),
       cmocka_unit_test(cp_async_copies_and_fills),
+      cmocka_unit_test(products_and_sums_are_rounded_once),
       cmocka_unit_test(conversions_round_like_the_reference),
       cmocka_unit_test(packed_words_work_on_their_parts),
   };

@@ -47,10 +47,14 @@ static void every_family_declares_its_knobs(void **state) {
   assert_null(apq__family_find("nosuch"));
   apq__config bytes = config_of("family=imma"), planes = config_of("family=bmma");
   apq__config either[] = {config_of("family=decode,core=u8"), config_of("family=decode,core=b1")};
-  assert_int_equal(apq__config_wants_bytes(&bytes), 1);
-  assert_int_equal(apq__config_wants_bytes(&planes), 0);
-  assert_int_equal(apq__config_wants_bytes(&either[0]), 1);
-  assert_int_equal(apq__config_wants_bytes(&either[1]), 0);
+  apq__config pairs = config_of("family=imma_bulk,q=4,form=pairs");
+  apq__config packed = config_of("family=pack,q=4,form=pairs");
+  assert_int_equal(apq__config_form(&bytes), APQ__FORM_BYTES);
+  assert_int_equal(apq__config_form(&planes), APQ__FORM_PLANES);
+  assert_int_equal(apq__config_form(&either[0]), APQ__FORM_BYTES);
+  assert_int_equal(apq__config_form(&either[1]), APQ__FORM_PLANES);
+  assert_int_equal(apq__config_form(&pairs), APQ__FORM_PAIRS);
+  assert_int_equal(apq__config_form(&packed), APQ__FORM_PAIRS);
   assert_int_equal(apq__family_is_product(apq__family_find("pack")), 0);
 }
 
@@ -101,6 +105,10 @@ static void limits_give_reasons(void **state) {
       {"sm_90a", "family=decode,core=u8,operand=shared,unpack=wait", "pdl=1"},
       {"sm_90a", "family=decode,tile_m=32,operand=shared,warps_k=32,tiles=4", "shared memory"},
       {"sm_80", "family=stream,pdl=1", "dependent"},
+      {"sm_90a", "family=pack,q=5,form=pairs", "activations of up to four bits"},
+      {"sm_80", "family=imma,p=4,q=5,form=pairs", "activations of up to four bits"},
+      {"sm_90a", "family=imma_bulk,p=5,q=4,form=pairs", "weights: of up to four bits"},
+      {"sm_90a", "family=imma_bulk,p=4,q=4,form=pairs,group=128,tile_m=64", "group scales"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     apq__target target = target_of(rows[i].arch);
@@ -113,6 +121,20 @@ static void limits_give_reasons(void **state) {
     if (status != APQ_INFEASIBLE || !strstr(error.message, rows[i].reason))
       fail_msg("%s on %s: %s", rows[i].config, rows[i].arch, error.message);
   }
+}
+
+/* 16 times the largest product of a W4A4 code and a code and 1 is 3840. */
+static void pairs_limit_k(void **state) {
+  (void)state;
+  const apq__target target = target_of("sm_90a");
+  apq__problem problem = {.p = 4, .q = 4, .m = 3, .n = 64, .k = 1118481, .out = APQ_DTYPE_F16};
+  apq__shape shape;
+  apq_error error = APQ_ERROR_INIT;
+  const apq__config config = config_of("family=imma_bulk,p=4,q=4,form=pairs");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
+  problem.k++;
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_INFEASIBLE);
+  assert_non_null(strstr(error.message, "below 2^32"));
 }
 
 /* What the problem adds: the panel of activations, all of k in one load, persistent grids. */
@@ -172,6 +194,22 @@ static void a_source_is_self_contained_and_resolved(void **state) {
   apq__free(source);
 }
 
+/* All parts of a family, the last of which holds the kernel. */
+static void every_family_ends_with_its_kernel(void **state) {
+  (void)state;
+  apq__target target = target_of("sm_90a");
+  for (int i = 0; apq__family_at(i); i++) {
+    apq__config config = {0};
+    char *source = NULL;
+    assert_int_equal(apq__config_set(&config, "family", apq__family_name(apq__family_at(i)), NULL),
+                     APQ_OK);
+    assert_int_equal(apq__config_complete(&config, NULL), APQ_OK);
+    assert_int_equal(apq__generate(&config, &target, &source, NULL), APQ_OK);
+    assert_non_null(strstr(source, "APQ_KERNEL(KERNEL"));
+    apq__free(source);
+  }
+}
+
 static void a_default_exists_for_every_problem_and_arch(void **state) {
   (void)state;
   const int shapes[][3] = {
@@ -181,7 +219,8 @@ static void a_default_exists_for_every_problem_and_arch(void **state) {
     for (int p = 1; p <= 8; p++)
       for (int q = 1; q <= 8; q++)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16, 0};
+          apq__problem problem = {p, q, shapes[s][0], shapes[s][1], shapes[s][2], APQ_DTYPE_F16,
+                                  0, 0};
           apq__config config;
           apq_error error = APQ_ERROR_INIT;
           if (apq__default_config(&problem, &target, &config, &error))
@@ -233,7 +272,7 @@ static void limits_of_groups_give_reasons(void **state) {
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     apq__config config;
     apq__shape shape;
-    apq__problem problem = {2, 2, 64, 64, 1024, APQ_DTYPE_F16, rows[i].group};
+    apq__problem problem = {2, 2, 64, 64, 1024, APQ_DTYPE_F16, rows[i].group, 0};
     apq_error error = APQ_ERROR_INIT;
     assert_int_equal(apq__config_parse(rows[i].config, &config, &error), APQ_OK);
     assert_int_equal(apq__config_set_int(&config, "p", 2, &error), APQ_OK);
@@ -258,11 +297,12 @@ static void a_winner_takes_what_follows_the_scales(void **state) {
     apq_error error = APQ_ERROR_INIT;
     apq__shape shape;
     if (apq__config_limits(&config, NULL, &target, &shape, &error) ||
-        apq__config_add_post(&config, &error) ||
+        apq__config_need_post(&config, APQ__POST_COMBINE, &target, &error) ||
         apq__config_limits(&config, NULL, &target, &shape, &error))
       fail_msg("%s: %s", winners[i], error.message);
-    assert_true(apq__config_has_post(&config));
+    assert_true(apq__config_post(&config) >= APQ__POST_COMBINE);
     assert_true(!apq__config_get(&config, "overlap") || apq__config_is(&config, "overlap", "0"));
+    assert_true(!apq__config_get(&config, "store") || apq__config_is(&config, "store", "tensor"));
   }
 }
 
@@ -271,8 +311,10 @@ int main(void) {
       cmocka_unit_test(every_family_declares_its_knobs),
       cmocka_unit_test(completion_names_what_is_wrong),
       cmocka_unit_test(limits_give_reasons),
+      cmocka_unit_test(pairs_limit_k),
       cmocka_unit_test(decode_limits_follow_the_problem),
       cmocka_unit_test(a_source_is_self_contained_and_resolved),
+      cmocka_unit_test(every_family_ends_with_its_kernel),
       cmocka_unit_test(a_default_exists_for_every_problem_and_arch),
       cmocka_unit_test(limits_of_groups_give_reasons),
       cmocka_unit_test(a_winner_takes_what_follows_the_scales),

@@ -121,6 +121,16 @@ static const struct {
      "unpack=wait,pdl=1",
      "sm_90a"},
     {"family=decode,core=u8,p=4,tile_m=8,operand=shared,once=1,even=1,unpack=fill", "sm_90a"},
+    {"family=decode,operand=shared,src=f16,hold=2", NULL},
+    {"family=decode,operand=shared,src=f16,hold=2,once=1,pdl=1,release=issue", "sm_90a"},
+    {"family=decode,p=4,operand=shared,src=bf16,hold=4,tiles=2,warps_n=2,warps_k=4,once=1,pdl=1",
+     "sm_90a"},
+    {"family=decode,p=4,core=u8,tile_m=8,operand=shared,src=f16,hold=8,once=1,pdl=1,unpack=wait",
+     "sm_90a"},
+    {"family=decode,p=8,core=u8,tile_m=4,operand=shared,src=f32,hold=4,group=128", "sm_80"},
+    {"family=decode,core=u8,p=5,tile_m=16,operand=shared,src=f16,hold=4,warps_n=4,warps_k=2,"
+     "cluster=4,pdl=1",
+     "sm_90a"},
     {"family=bmma,op=xor", "sm_75"},
     {"family=bmma,p=3,q=5,schedule=horner,layout=xor,out=i32", "sm_80"},
     {"family=bmma,recombine=shared,store=staged,swap=1,split_k=2", "sm_90a"},
@@ -144,11 +154,48 @@ static const struct {
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], ARCHS_MAX = 16, THREADS = 2 };
 
+/* Bytes of local memory of a thread, which are spills where a kernel has no arrays: the largest
+ * EIATTR_FRAME_SIZE of the cubin's .nv.info (entries of a format, an attribute, a size, and if the
+ * format is 4 that many bytes: here a symbol and the frame). */
+static int frame_bytes(const unsigned char *image, size_t size) {
+  uint64_t sections;
+  uint16_t count, names, entry;
+  memcpy(&sections, image + 0x28, sizeof sections);
+  memcpy(&entry, image + 0x3a, sizeof entry);
+  memcpy(&count, image + 0x3c, sizeof count);
+  memcpy(&names, image + 0x3e, sizeof names);
+  uint64_t at, length, name_at;
+  memcpy(&name_at, image + sections + (size_t)names * entry + 0x18, sizeof name_at);
+  int most = -1;
+  for (size_t i = 0; i < count; i++) {
+    const unsigned char *header = image + sections + i * entry;
+    uint32_t name;
+    memcpy(&name, header, sizeof name);
+    memcpy(&at, header + 0x18, sizeof at);
+    memcpy(&length, header + 0x20, sizeof length);
+    if (strcmp((const char *)image + name_at + name, ".nv.info") != 0) continue;
+    assert_true(at + length <= size);
+    for (const unsigned char *p = image + at, *end = p + length; p + 4 <= end;) {
+      enum { SIZED = 4, FRAME_SIZE = 0x11 };
+      uint16_t bytes;
+      uint32_t frame;
+      memcpy(&bytes, p + 2, sizeof bytes);
+      if (p[0] == SIZED && p[1] == FRAME_SIZE) {
+        memcpy(&frame, p + 8, sizeof frame);
+        if ((int)frame > most) most = (int)frame;
+      }
+      p += 4 + (p[0] == SIZED ? bytes : 0);
+    }
+  }
+  return most;
+}
+
 typedef struct compile_job {
   int config;
   const char *arch;
   apq_status status; /* INFEASIBLE: the limits refuse it */
   char *text;        /* what went wrong */
+  int frame;         /* as frame_bytes */
 } compile_job;
 
 static struct {
@@ -173,6 +220,7 @@ static void run_job(compile_job *job) {
   if (!status) status = apq__generate(&config, &target, &source, &error);
   if (!status) status = apq__nvrtc_compile(source, &target, &image, &size, &log, &error);
   job->status = status;
+  job->frame = status ? 0 : frame_bytes(image, size);
   if (status || log)
     job->text = apq__format("%s for %s: %s\n%s", configs[job->config].config, job->arch,
                             error.message, log ? log : "");
@@ -205,6 +253,10 @@ static void families_compile_for_every_arch(void **state) {
     assert_int_equal(pthread_create(&thread[t], NULL, run_jobs, NULL), 0);
   for (int t = 0; t < THREADS; t++) pthread_join(thread[t], NULL);
   for (int j = 0; j < work.count; j++) {
+    /* Where a row waits in registers beside weights there is a temptation to spill. */
+    if (strstr(configs[work.job[j].config].config, "src=") && work.job[j].frame != 0)
+      fail_msg("'%s' for %s has %d bytes of local memory", configs[work.job[j].config].config,
+               work.job[j].arch, work.job[j].frame);
     if (work.job[j].status == APQ_OK)
       compiled[work.job[j].config]++;
     else if (work.job[j].status != APQ_INFEASIBLE)

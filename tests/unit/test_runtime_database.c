@@ -38,9 +38,12 @@ typedef struct row_options {
   const char *artifact; /* id of its object */
 } row_options;
 
+/* Of the device for which winners are written. */
+static const char *arch = "sm_80";
+
 static apq__target emulated_target(void) {
   apq__target target;
-  CHECK(apq__target_emulated("sm_80", &target, error));
+  CHECK(apq__target_emulated(arch, &target, error));
   return target;
 }
 
@@ -66,7 +69,11 @@ static void add_winner(apq__db *db, const char *text, int m, row_options options
   snprintf(environment.driver, sizeof environment.driver, "emu");
   snprintf(environment.compiler, sizeof environment.compiler, "cc");
   apq__variant variant = {.config = complete(text)};
-  apq__problem problem = {usual.p, usual.q, m, usual.n, usual.k, usual.output, 0};
+  apq__problem problem = {.p = apq__config_int(&variant.config, "p", 0),
+                          .q = apq__config_int(&variant.config, "q", 0),
+                          .m = m,
+                          .n = usual.n,
+                          .k = usual.k};
   assert_true(apq__dtype_parse(apq__config_get(&variant.config, "out"), &problem.out));
   const apq__family *family = apq__family_find(apq__config_get(&variant.config, "family"));
   snprintf(variant.hash, sizeof variant.hash, "%s", apq__family_hash(family, 1));
@@ -220,8 +227,8 @@ static void an_exact_winner_is_used(void **state) {
   apq_context_close(context);
 }
 
-/* A kernel of either form of activations, after each quantizer. */
-static void winners_of_both_forms_take_quantized_inputs(void **state) {
+/* Kernels of each form of activations, after each quantizer. */
+static void winners_of_all_forms_take_quantized_inputs(void **state) {
   (void)state;
   static const struct {
     const char *config;
@@ -231,25 +238,72 @@ static void winners_of_both_forms_take_quantized_inputs(void **state) {
       {"family=bmma,p=2,q=2,out=f16,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
        {2, 2, 40, 36, 1000, APQ_FORMAT_INT, APQ_FORMAT_UINT, APQ_DTYPE_CODES8, APQ_DTYPE_F32,
         APQ_DTYPE_F16, WITH_BIAS | WITH_PADDING},
-       {"source: exact\n", "pack: family=pack,form=planes,hold=1,q=2,src=f32", NULL}},
+       {"source: exact\n", "pack: family=pack,form=planes,gate=0,hold=1,q=2,src=f32", NULL}},
       {"family=bmma,p=2,q=2,out=f16,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
        {2, 2, 40, 36, 1000, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, APQ_DTYPE_F32, APQ_DTYPE_BF16,
         APQ_DTYPE_F16, 0},
-       {"source: exact\n", "pack: family=pack,form=planes,hold=1,q=2,src=bf16", NULL}},
+       {"source: exact\n", "pack: family=pack,form=planes,gate=0,hold=1,q=2,src=bf16", NULL}},
       {"family=imma,p=2,q=2,out=f32,tile_m=32,tile_n=32,warps_m=2,warps_n=2,split_k=2,store=staged",
        {2, 2, 40, 36, 1000, APQ_FORMAT_UINT, APQ_FORMAT_INT, APQ_DTYPE_CODES8, APQ_DTYPE_F16,
         APQ_DTYPE_F32, WITH_W_ZERO | WITH_W_SCALE},
-       {"source: exact\n", "pack: family=pack,form=bytes,hold=1,q=2,src=f16", NULL}},
+       {"source: exact\n", "pack: family=pack,form=bytes,gate=0,hold=1,q=2,src=f16", NULL}},
+      {"family=imma,p=2,q=2,out=f16,form=pairs,tile_m=32,tile_n=32,warps_m=2,warps_n=2",
+       {2, 2, 40, 36, 1000, APQ_FORMAT_UINT, APQ_FORMAT_UINT, APQ_DTYPE_CODES8, APQ_DTYPE_F16,
+        APQ_DTYPE_F16, WITH_W_ZERO | WITH_W_SCALE | WITH_BIAS},
+       {"source: exact\n", "pack: family=pack,form=pairs,gate=0,hold=1,q=2,src=f16", NULL}},
+      {"family=imma_bulk,p=2,q=2,out=f16,form=pairs,tile_m=32,tile_n=128,tile_k=256",
+       {2, 2, 40, 36, 1000, APQ_FORMAT_INT, APQ_FORMAT_INT, APQ_DTYPE_CODES8, APQ_DTYPE_F32,
+        APQ_DTYPE_F16, WITH_PADDING},
+       {"source: exact\n", "pack: family=pack,form=pairs,gate=0,hold=1,q=2,src=f32", NULL}},
+      {"family=imma_bulk,p=2,q=2,out=i32,form=pairs,tile_m=32,tile_n=128,tile_k=256",
+       {2, 2, 40, 36, 1000, APQ_FORMAT_BIPOLAR, APQ_FORMAT_BIPOLAR, APQ_DTYPE_CODES8,
+        APQ_DTYPE_CODES8, APQ_DTYPE_I32, 0},
+       {"source: exact\n", "pack: family=pack,form=pairs,gate=0,hold=1,q=2,src=codes8", NULL}},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    const int is_bulk = strstr(rows[i].config, "imma_bulk") != NULL;
     remove_database();
     apq__db *db = open_for_writing();
+    arch = is_bulk ? "sm_90a" : "sm_80";
     add_winner(db, rows[i].config, usual.m, (row_options){0});
+    arch = "sm_80";
     apq__db_close(db);
-    apq_context *context = open_device("emu:sm_80", PATH);
+    apq_context *context = open_device(is_bulk ? "emu:sm_90a" : "emu:sm_80", PATH);
     expect_case(context, &rows[i].c, rows[i].parts);
     apq_context_close(context);
   }
+}
+
+/* Activations in pairs, of all bits that they hold, quantized with zero points of their own. */
+static void pairs_of_all_bits_are_multiplied(void **state) {
+  (void)state;
+  static const char *const parts[] = {"source: exact\n", "pack: family=pack,form=pairs", NULL};
+  arch = "sm_90a";
+  for (int i = 0; i < 16; i++) {
+    const int p = i / 4 + 1, q = i % 4 + 1;
+    const product_case c = {p,
+                            q,
+                            40,
+                            36,
+                            1000,
+                            (apq_format)(i % 3),
+                            APQ_FORMAT_UINT,
+                            APQ_DTYPE_CODES8,
+                            APQ_DTYPE_F16,
+                            APQ_DTYPE_F16,
+                            i % 2 ? WITH_BIAS | WITH_W_SCALE : WITH_PADDING};
+    char config[128];
+    snprintf(config, sizeof config,
+             "family=imma_bulk,p=%d,q=%d,out=f16,form=pairs,tile_m=32,tile_n=128,tile_k=256", p, q);
+    remove_database();
+    apq__db *db = open_for_writing();
+    add_winner(db, config, c.m, (row_options){0});
+    apq__db_close(db);
+    apq_context *context = open_device("emu:sm_90a", PATH);
+    expect_case(context, &c, parts);
+    apq_context_close(context);
+  }
+  arch = "sm_80";
 }
 
 static void a_near_winner_is_used(void **state) {
@@ -361,7 +415,8 @@ int main(void) {
       cmocka_unit_test_setup(a_damaged_database_leaves_the_model, fresh),
       cmocka_unit_test_setup(a_folder_in_its_place_leaves_the_model, fresh),
       cmocka_unit_test_setup(an_exact_winner_is_used, fresh),
-      cmocka_unit_test_setup(winners_of_both_forms_take_quantized_inputs, fresh),
+      cmocka_unit_test_setup(winners_of_all_forms_take_quantized_inputs, fresh),
+      cmocka_unit_test_setup(pairs_of_all_bits_are_multiplied, fresh),
       cmocka_unit_test_setup(a_near_winner_is_used, fresh),
       cmocka_unit_test_setup(a_stale_winner_is_counted_and_ignored, fresh),
       cmocka_unit_test_setup(the_environment_names_the_database, fresh),

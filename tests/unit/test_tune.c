@@ -56,8 +56,8 @@ static int tear_down(void **state) {
   return system(command);
 }
 
-static const apq__problem problems[] = {{1, 1, 16, 64, 256, APQ_DTYPE_F16, 0},
-                                        {1, 1, 64, 64, 512, APQ_DTYPE_F16, 0}};
+static const apq__problem problems[] = {{1, 1, 16, 64, 256, APQ_DTYPE_F16, 0, 0},
+                                        {1, 1, 64, 64, 512, APQ_DTYPE_F16, 0, 0}};
 
 static apq__tune_options base_options(void) {
   static char cache[96];

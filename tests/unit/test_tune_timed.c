@@ -58,7 +58,7 @@ static apq_status generate(const apq__config *config, const apq__target *target,
   return apq__generate(config, &copy, source, error);
 }
 
-static const apq__problem problem = {1, 1, 40, 72, 256, APQ_DTYPE_I32, 0};
+static const apq__problem problem = {1, 1, 40, 72, 256, APQ_DTYPE_I32, 0, 0};
 
 static apq__tune_options base_options(void) {
   return (apq__tune_options){.db_path = db_path,
@@ -172,9 +172,43 @@ static void a_crash_while_timing_costs_one_candidate(void **state) {
   apq__tune_summary_free(&summary);
 }
 
+/* Packed activations cost their pack kernel's launch, which makes the kernel that packs for itself
+ * twice as fast here. */
+static void packing_is_timed_with_the_product(void **state) {
+  (void)state;
+  static const char text[] =
+      "return space { name = 'inputs', family = 'decode', objective = 'burst', knobs = {"
+      " operand = {'shared'}, tile_m = {8}, warps_k = {2, 4}, src = {'packed', 'f16'} } }";
+  static const apq__problem input = {
+      .p = 1, .q = 1, .m = 8, .n = 32, .k = 256, .out = APQ_DTYPE_F16, .in = APQ__INPUT_F16};
+  char path[96], key[APQ__KEY_MAX];
+  snprintf(path, sizeof path, "%s/inputs.lua", folder);
+  assert_int_equal(apq__write_file(path, text, strlen(text), NULL), APQ_OK);
+  apq__tune_options options = base_options();
+  apq__space *inputs = NULL;
+  assert_int_equal(apq__space_load(path, &inputs, NULL), APQ_OK);
+  options.space = inputs;
+  options.problems = &input;
+  apq__tune_summary summary;
+  tune(&options, &summary, APQ_OK);
+  const apq__tune_result *result = &summary.result[0];
+  if (result->outcome != APQ__TUNE_TUNED) fail_msg("%s", result->message);
+  assert_int_equal(result->measured, 5); /* and the template's default */
+  assert_int_equal(result->failed, 0);
+  assert_non_null(strstr(apq__config_key(&result->winner, key), "src=f16"));
+  apq__db *db = NULL;
+  rows r = {0};
+  assert_int_equal(apq__db_open(db_path, APQ__DB_READ, &db, NULL, NULL), APQ_OK);
+  assert_int_equal(apq__db_measurements(db, NULL, &input, see_row, &r, NULL), APQ_OK);
+  apq__db_close(db);
+  assert_true(r.best < 400e-6 && r.worst > 1.7 * r.best);
+  apq__tune_summary_free(&summary);
+  apq__space_close(inputs);
+}
+
 /* A row of `tall` that the check of the problem does not sample. */
 static int hidden_row;
-static const apq__problem tall = {1, 1, 100, 72, 256, APQ_DTYPE_F16, 0};
+static const apq__problem tall = {1, 1, 100, 72, 256, APQ_DTYPE_F16, 0, 0};
 
 /* One kernel is wrong where nothing looks, another kills its worker while being verified. */
 static apq_status generate_planted(const apq__config *config, const apq__target *target,
@@ -243,6 +277,27 @@ static void a_stop_while_timing_keeps_the_samples(void **state) {
   apq__tune_summary_free(&summary);
 }
 
+enum { BUDGET_SECONDS = 2 };
+
+static void sleep_after_the_first_check(const apq__tune_progress *progress, void *user) {
+  (void)user;
+  if (progress->phase == APQ__TUNE_CHECK && progress->done == 1) sleep(BUDGET_SECONDS);
+}
+
+/* One kernel of several, measured alone, would count as the winner. */
+static void a_lone_kernel_wins_nothing(void **state) {
+  (void)state;
+  apq__tune_options options = base_options();
+  apq__tune_summary summary;
+  options.budget_seconds = BUDGET_SECONDS;
+  options.progress = sleep_after_the_first_check;
+  tune(&options, &summary, APQ_OK);
+  assert_true(summary.out_of_budget);
+  assert_false(summary.result[0].has_winner);
+  assert_int_equal(summary.result[0].outcome, APQ__TUNE_UNTUNED);
+  apq__tune_summary_free(&summary);
+}
+
 static void a_bench_compares_kernels_in_one_run(void **state) {
   (void)state;
   apq__tune_options options = base_options();
@@ -283,7 +338,8 @@ static void a_bench_compares_kernels_in_one_run(void **state) {
 #define TIMED_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv) {
-  static const apq__worker_hooks hooks = {posing_open, posing_compile, posing_compiler_version};
+  static const apq__worker_hooks hooks = {posing_open, posing_compile, posing_compiler_version,
+                                          generate};
   if (argc == 2 && strcmp(argv[1], APQ__WORKER_VERB) == 0) return apq__worker_serve(&hooks);
   if (argc == 2 && strcmp(argv[1], CRASHING_WORKER) == 0) {
     posing.crash_at = 40;
@@ -291,9 +347,11 @@ int main(int argc, char **argv) {
   }
   const struct CMUnitTest tests[] = {
       TIMED_TEST(the_fastest_wins_and_stays),
+      TIMED_TEST(packing_is_timed_with_the_product),
       TIMED_TEST(a_crash_while_timing_costs_one_candidate),
       TIMED_TEST(a_hidden_error_is_found_by_comparison),
       TIMED_TEST(a_stop_while_timing_keeps_the_samples),
+      TIMED_TEST(a_lone_kernel_wins_nothing),
       TIMED_TEST(a_bench_compares_kernels_in_one_run),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include "alloc.h"
 #include "compile.h"
 #include "generator.h"
+#include "packers.h"
 #include "planted_source.h"
 #include "problem_data.h"
 #include "spot_check.h"
@@ -44,9 +45,14 @@ static void good_kernels_pass(void **state) {
       "family=bmma,p=2,q=3,tile_m=32,tile_n=32,out=i32,layout=xor,store=staged",
       "family=bmma,p=2,q=2,split_k=4,store=staged,out=bf16",
       "family=imma,p=4,q=8,out=f32",
+      "family=decode,q=8,operand=shared,src=f16,tile_m=4,warps_n=2",
+      "family=decode,q=5,operand=shared,src=f32,core=u8,tile_m=8,hold=2",
       "family=pack,q=4,src=f16",
       "family=pack,q=8,src=f32,form=bytes",
       "family=pack,q=3,src=codes8",
+      "family=pack,q=4,src=f16,gate=1",
+      "family=pack,q=8,src=bf16,gate=1,form=bytes,hold=1",
+      "family=pack,q=2,src=f32,gate=1,warps=4",
   };
   for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
     apq__config config = complete(configs[i]);
@@ -94,9 +100,17 @@ static void planted_errors_are_refused(void **state) {
       {"family=bmma,p=2,q=2", "spoiled.m++;"},
       {"family=imma,p=4,q=8", "spoiled.m -= spoiled.m > 1;"},
       {"family=imma,p=4,q=8", "spoiled.ldy = spoiled.n;"},
+      {"family=decode,operand=shared,src=f16", "spoiled.ldx = spoiled.k;"},
+      {"family=decode,operand=shared,src=f16", "spoiled.is_static = 0;"},
+      {"family=decode,operand=shared,src=f16", "spoiled.static_scale *= 1.01f;"},
+      {"family=decode,operand=shared,src=f16", "spoiled.ldx++;"},
+      {"family=decode,operand=shared,src=f16,core=u8,tile_m=4",
+       "spoiled.format = spoiled.format == 1 ? 2 : spoiled.format;"},
       {"family=pack,q=4,src=f16", "spoiled.k--;"},
       {"family=pack,q=4,src=f16", "spoiled.format = spoiled.format == 1 ? 2 : spoiled.format;"},
       {"family=pack,q=8,src=codes8,form=bytes", "spoiled.ldx = spoiled.k;"},
+      {"family=pack,q=8,src=f16,gate=1", "spoiled.gate.kind = 3 - spoiled.gate.kind;"},
+      {"family=pack,q=8,src=f16,gate=1", "spoiled.gate.term[0] *= 1.01f;"},
   };
   for (size_t i = 0; i < sizeof plants / sizeof plants[0]; i++) {
     apq_error error = APQ_ERROR_INIT;
@@ -128,10 +142,11 @@ typedef struct bench {
 } bench;
 
 static void bench_open(bench *b, apq_dtype out) {
-  apq__problem problem = {2, 2, 150, 130, 700, out, 0};
+  apq__problem problem = {2, 2, 150, 130, 700, out, 0, 0};
   apq_error error = APQ_ERROR_INIT;
   if (apq__spot_check_make(&problem, 5, &b->check, &error) ||
-      apq__device_data_make(device, &b->check.host, APQ__FORM_PLANES, problem.n, &b->data, &error))
+      apq__device_data_make(device, &b->check.host, 1 << APQ__FORM_PLANES, problem.n, &b->data,
+                            &error))
     fail_msg("%s", error.message);
 }
 
@@ -221,8 +236,74 @@ static void disagreement_is_settled_by_the_reference(void **state) {
   bench_close(&b);
 }
 
+/* ---- problems whose input is to be quantized ---- */
+
+static apq_status check_input(bench *b, const char *text, int *refuted, apq_error *error) {
+  apq__config config = complete(text);
+  apq__object object;
+  apq__test_kernel kernel;
+  apq__prepared prepared;
+  char *source = NULL;
+  assert_int_equal(apq__generate(&config, &device->target, &source, error), APQ_OK);
+  assert_int_equal(apq__compile(source, &device->target, NULL, &object, error), APQ_OK);
+  assert_int_equal(
+      apq__test_kernel_load(device, &config, object.image, object.size, &kernel, error), APQ_OK);
+  apq_status status = apq__prepared_make(&kernel, &b->data, &prepared, error);
+  if (status == APQ_OK) status = apq__spot_check_run(&b->check, &prepared, refuted, NULL, error);
+  apq__test_kernel_unload(&kernel);
+  apq__object_free(&object);
+  apq__free(source);
+  return status;
+}
+
+/* Kernels that take packed activations, of every form, follow a pack kernel, and agree to the last
+ * bit with one that quantizes for itself. */
+static void inputs_are_packed_or_quantized(void **state) {
+  (void)state;
+  static const struct {
+    apq__input in;
+    const char *own, *other;
+  } inputs[] = {
+      {APQ__INPUT_F16, "family=decode,p=2,q=4,tile_m=4,operand=shared,src=f16",
+       "family=decode,p=2,q=4,tile_m=4,operand=shared,src=bf16"},
+      {APQ__INPUT_F32, "family=decode,p=2,q=4,tile_m=4,operand=shared,core=u8,src=f32",
+       "family=decode,p=2,q=4,tile_m=4,operand=shared,src=f16"},
+  };
+  static const char *const packed[] = {
+      "family=decode,p=2,q=4,tile_m=4",
+      "family=imma,p=2,q=4",
+      "family=imma,p=2,q=4,form=pairs",
+  };
+  for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+    const apq__problem problem = {
+        .p = 2, .q = 4, .m = 7, .n = 70, .k = 700, .out = APQ_DTYPE_F16, .in = inputs[i].in};
+    bench b;
+    apq_error error = APQ_ERROR_INIT;
+    int refuted = 0;
+    if (apq__spot_check_make(&problem, 5, &b.check, &error) ||
+        apq__device_data_make(device, &b.check.host, APQ__ALL_FORMS, problem.n, &b.data, &error) ||
+        apq__packers_make(apq__generate, apq__compile, NULL, &b.data, &error))
+      fail_msg("%s", error.message);
+    /* Without its launch there is nothing that could be right. */
+    apq__packer *packer = &b.data.packer[APQ__FORM_PLANES];
+    apq__kernel *kernel = packer->kernel;
+    packer->kernel = NULL;
+    assert_int_equal(check_input(&b, packed[0], &refuted, &error), APQ_MISMATCH);
+    packer->kernel = kernel;
+    apq_error_clear(&error);
+    if (check_input(&b, inputs[i].own, &refuted, &error)) fail_msg("%s", error.message);
+    for (size_t j = 0; j < sizeof packed / sizeof packed[0]; j++)
+      if (check_input(&b, packed[j], &refuted, &error) || refuted)
+        fail_msg("%s: %s", packed[j], error.message);
+    assert_int_equal(check_input(&b, inputs[i].other, &refuted, &error), APQ_INFEASIBLE);
+    apq_error_clear(&error);
+    bench_close(&b);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(inputs_are_packed_or_quantized),
       cmocka_unit_test(good_kernels_pass),
       cmocka_unit_test(planted_errors_are_refused),
       cmocka_unit_test(a_wrong_result_names_its_element),

@@ -198,7 +198,7 @@ static void a_dead_worker_is_told_with_its_last_words(void **state) {
 
 static void every_failed_allocation_is_reported_and_leaks_nothing(void **state) {
   (void)state;
-  apq__problem problem = {2, 3, 20, 12, 130, APQ_DTYPE_I32, 0};
+  apq__problem problem = {2, 3, 20, 12, 130, APQ_DTYPE_I32, 0, 0};
   for (long fail_at = 1;; fail_at++) {
     failing_allocator count = {0, fail_at, 0};
     assert_int_equal(failing_install(&count), APQ_OK);
