@@ -12,8 +12,9 @@
 static double quantize_cycles(const apq__decode_knobs *d, const apq__problem *problem) {
   int warps = d->threads / 32, at_once = d->tile_m < warps ? d->tile_m : warps;
   double chunks = apq__ceil_div(problem->k, 128) * 16.0;
-  double each = chunks / (32.0 * (warps / at_once)); /* of a thread, in a row */
-  double rounds = d->tile_m / at_once, again = each > d->hold ? each - d->hold : 0;
+  int row_warps = warps / at_once, turns = d->tile_m / at_once;
+  double each = chunks / (32.0 * row_warps); /* of a thread, in a row */
+  double rounds = turns, again = each > d->hold ? each - d->hold : 0;
   return rounds * (700 + 150 * again + 200) + d->tile_m * chunks * 100 / 128;
 }
 

@@ -396,10 +396,10 @@ cleanup:
 
 void apq__device_data_free(apq__device_data *data) {
   if (!data || !data->device) return;
-  void *blocks[] = {data->w,           data->w_sum,   data->a_sum,     data->w_zero,
-                    data->a_zero,      data->w_scale, data->a_scale,   data->bias,
-                    data->other,       data->y_block, data->workspace, data->tickets,
-                    data->w_group_sum, data->a_group_sum, data->x, data->pack_zero};
+  void *blocks[] = {data->w,           data->w_sum,       data->a_sum,     data->w_zero,
+                    data->a_zero,      data->w_scale,     data->a_scale,   data->bias,
+                    data->other,       data->y_block,     data->workspace, data->tickets,
+                    data->w_group_sum, data->a_group_sum, data->x,         data->pack_zero};
   for (int i = 0; i < APQ__FORM_COUNT; i++)
     if (data->packer[i].module) data->device->ops->unload(data->device, data->packer[i].module);
   for (int i = 0; i < APQ__FORM_COUNT; i++)

@@ -144,13 +144,14 @@ static void all_pairs_equal_pack_and_product(void **state) {
   (void)state;
   static const apq_dtype types[] = {APQ_DTYPE_F16, APQ_DTYPE_BF16, APQ_DTYPE_F32};
   static const row_layout layouts[] = {{0, 0}, {8, 0}, {3, 0}, {8, 1}};
+  static const char two_tiles[] =
+      "family=decode,operand=shared,tile_m=2,warps_k=1,warps_n=2,tiles=2,"
+      "pdl=1,release=issue,schedule=horner";
   static const char *const kernels[] = {
       "family=decode,operand=shared,tile_m=1,pdl=1",
       "family=decode,operand=shared,core=u8,tile_m=4,warps_k=2,pdl=1,unpack=wait,hold=2",
       "family=decode,operand=shared,tile_m=8,warps_n=2,warps_k=2,schedule=horner,hold=4",
-      "family=decode,operand=shared,core=u8,tile_m=8,warps_k=4,unpack=fill,hold=8",
-      "family=decode,operand=shared,tile_m=2,warps_k=1,warps_n=2,tiles=2,pdl=1,release=issue,"
-      "schedule=horner"};
+      "family=decode,operand=shared,core=u8,tile_m=8,warps_k=4,unpack=fill,hold=8", two_tiles};
   for (int i = 0; i < 64; i++) {
     input_case at = {.c = {.p = i / 8 + 1,
                            .q = i % 8 + 1,
