@@ -105,7 +105,7 @@
 APQ_FUNCTION void apq_init_ring(void) {
   APQ_UNROLL
   for (int slot = 0; slot < STAGES; slot++) {
-    apq_mbarrier_init(FULL(slot), 1 + GROUP_ARRIVALS);
+    apq_mbarrier_init(FULL(slot), COPIERS + GROUP_ARRIVALS);
     apq_mbarrier_init(FREE(slot), RELEASES(SHARERS));
   }
   APQ_UNROLL
@@ -183,8 +183,9 @@ APQ_FUNCTION void apq_skip_unit(const apq_work *work, apq_ring *at) {
   *at = apq_skip_places(*at, STAGES, (work->end - work->first) * PASSES);
 }
 
-/* The copies of one unit, by one thread. */
-APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
+/* The copies of one operand of one unit, by one thread. */
+APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, int copier,
+                              apq_ring *at) {
   apq_pass pass = apq_first_pass();
   APQ_NO_UNROLL
   for (int i = 0; i < PASSES; i++) {
@@ -193,13 +194,14 @@ APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, ap
     for (int stage = work->first; stage < work->end; stage++) {
       int full = FULL(at->slot), base = at->slot * STAGE_BYTES;
       apq_mbarrier_wait(FREE(at->slot), at->phase ^ 1);
-      apq_mbarrier_expect(full, STAGE_BYTES);
+      apq_mbarrier_expect(full, copier == W_COPIER ? W_PLANES * TILE_N * SLAB
+                                                   : A_PLANES * TILE_M * SLAB);
       APQ_UNROLL
-      for (int plane = 0; plane < W_PLANES; plane++)
+      for (int plane = 0; plane < W_PLANES && copier == W_COPIER; plane++)
         apq_copy_tile(base + W_AT + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0,
                       w_plane + plane, TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
       APQ_UNROLL
-      for (int plane = 0; plane < A_PLANES; plane++)
+      for (int plane = 0; plane < A_PLANES && copier == A_COPIER; plane++)
         apq_copy_tile(base + A_AT + plane * TILE_M * SLAB, &args->a, full, stage * SLAB, work->m0,
                       a_plane + plane, TILE_M, SLAB, CLUSTER_N, RANK_N, A_MASK);
       *at = apq_next_place(*at, STAGES);

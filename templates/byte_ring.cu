@@ -96,24 +96,39 @@ APQ_FUNCTION void apq_copy_block(const apq_tma_args *args, const apq_work *work,
 }
 
 #if UNPACK != UNPACK_SHARED
-/* The copies of one unit, by one thread. */
-APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, apq_ring *at) {
+APQ_FUNCTION void apq_produce_weights(const apq_tma_args *args, const apq_work *work,
+                                      apq_place *at) {
   APQ_NO_UNROLL
   for (int stage = work->first; stage < work->end; stage++) {
-    int full = W_FULL(at->w.slot), base = W_AT + at->w.slot * W_BYTES;
-    apq_mbarrier_wait(W_FREE(at->w.slot), at->w.phase ^ 1);
+    int full = W_FULL(at->slot), base = W_AT + at->slot * W_BYTES;
+    apq_mbarrier_wait(W_FREE(at->slot), at->phase ^ 1);
     apq_mbarrier_expect(full, W_BYTES);
     APQ_UNROLL
     for (int plane = 0; plane < P; plane++)
       apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0, plane,
                     TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
-    at->w = apq_next_place(at->w, W_STAGES);
-    APQ_NO_UNROLL
-    for (int block = 0; block < BLOCKS; block++) {
-      apq_mbarrier_wait(FREE(at->a.slot), at->a.phase ^ 1);
-      apq_copy_block(args, work, stage, block, at->a.slot);
-      at->a = apq_next_place(at->a, STAGES);
-    }
+    *at = apq_next_place(*at, W_STAGES);
   }
+}
+
+APQ_FUNCTION void apq_produce_activations(const apq_tma_args *args, const apq_work *work,
+                                          apq_place *at) {
+  APQ_NO_UNROLL
+  for (int i = work->first * BLOCKS; i < work->end * BLOCKS; i++) {
+    apq_mbarrier_wait(FREE(at->slot), at->phase ^ 1);
+    apq_copy_block(args, work, i / BLOCKS, i % BLOCKS, at->slot);
+    *at = apq_next_place(*at, STAGES);
+  }
+}
+
+/* The copies of one unit into one of the rings, by one thread.  One for both would ask for weights
+ * only as far ahead as there is room for activations, which for few tokens is not as far as memory
+ * is away. */
+APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, int copier,
+                              apq_ring *at) {
+  if (copier == W_COPIER)
+    apq_produce_weights(args, work, &at->w);
+  else
+    apq_produce_activations(args, work, &at->a);
 }
 #endif

@@ -1,7 +1,8 @@
 /* ---- blocks of warpgroups: who does what, shared memory, the order of the tiles ----
- * Warpgroup 0 feeds: its thread 0 starts the bulk tensor copies, its other warps prepare what of
- * the output depends on the row or the column alone.  CONSUMERS warpgroups multiply and store.  A
- * block takes one tile after another, so that one warpgroup's stores run under another's products.
+ * Warpgroup 0 feeds: a thread of its first warp starts the bulk tensor copies of weights, one of
+ * its second those of activations, and the other warps prepare what of the output depends on the
+ * row or the column alone.  CONSUMERS warpgroups multiply and store.  A block takes one tile after
+ * another, so that one warpgroup's stores run under another's products.
  * wgmma takes 64 rows of one operand, called x, and up to 256 columns of the other, y: activations
  * and weights, or exchanged with SWAP.
  *
@@ -10,14 +11,18 @@
 
 #define THREADS (128 + 128 * CONSUMERS)
 
-/* Threads of the feeding warpgroup that prepare edges: all but its first warp, or that one where
- * the other UNPACK_WARPS unpack weights. */
+/* Warps of the feeding warpgroup that start copies, and its threads that prepare edges: all of the
+ * other warps, or of the first where the other UNPACK_WARPS unpack weights. */
+#define W_COPIER 0
+#define A_COPIER 1
 #if UNPACK == UNPACK_SHARED
+#define COPIERS      1
 #define UNPACK_WARPS 3
 #define EDGE_FIRST   0
 #define EDGE_THREADS 32
 #else
-#define EDGE_FIRST   32
+#define COPIERS      2
+#define EDGE_FIRST   (32 * COPIERS)
 #define EDGE_THREADS (128 - EDGE_FIRST)
 #endif
 

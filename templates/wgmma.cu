@@ -286,8 +286,9 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
   apq_syncthreads();
 #endif
 #if PDL
-  /* Only what precedes runs under the launch before. */
-  apq_grid_wait();
+  /* What precedes runs under the launch before, and so do the copies of weights, which are nobody's
+   * result. */
+  if (COPIERS == 1 || apq_thread() / 32 != W_COPIER) apq_grid_wait();
 #endif
   int warpgroup = apq_thread() / 128;
   if (warpgroup == 0) {
@@ -300,7 +301,8 @@ APQ_KERNEL(KERNEL, apq_tma_args, THREADS, 1) {
     else
       apq_feed_weights(&args.gemm, &tiles);
 #else
-    if (apq_thread() == 0) apq_feed(&args, &tiles);
+    if (apq_thread() < EDGE_FIRST && apq_thread() % 32 == 0)
+      apq_feed(&args, &tiles, apq_thread() / 32);
     if (apq_thread() >= EDGE_FIRST) apq_feed_edges(&args.gemm, &tiles);
 #endif
   } else {

@@ -147,11 +147,12 @@ APQ_FUNCTION void apq_feed_edges(const apq_gemm_args *args, const apq_tiles *til
   }
 }
 
-APQ_FUNCTION void apq_feed(const apq_tma_args *args, const apq_tiles *tiles) {
+/* One of the threads that start copies. */
+APQ_FUNCTION void apq_feed(const apq_tma_args *args, const apq_tiles *tiles, int copier) {
   apq_ring ring = {0};
   for (int unit = FIRST_UNIT; unit < tiles->units; unit += UNIT_STEP) {
     apq_work work = apq_work_at(tiles, unit);
-    apq_produce(args, &work, &ring);
+    apq_produce(args, &work, copier, &ring);
   }
 }
 #endif
