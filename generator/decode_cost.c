@@ -18,6 +18,14 @@ static double quantize_cycles(const apq__decode_knobs *d, const apq__problem *pr
   return rounds * (700 + 150 * again + 200) + d->tile_m * chunks * 100 / 128;
 }
 
+/* Cycles between the sums of a block and those of a tile that it shares: they are stored, fenced
+ * and counted, and what others stored is fenced and read, each of which goes to L2 and back.
+ * Guessed from about 600 cycles a way, not measured. */
+static double share_cycles(const apq__decode_knobs *d) {
+  if (d->split_k == 1) return 0;
+  return 3000 + 4.0 * d->results * d->split_k / 64;
+}
+
 /* Cycles that one tile keeps an SM's units busy. */
 typedef struct {
   double fill;     /* copies of activations into shared memory, or loads into registers */
@@ -63,7 +71,7 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target, const apq__shape *shape) {
   apq__decode_knobs d = apq__decode_read(config);
   double sms = target->sm_count, grid = (double)shape->grid[0] * shape->grid[1];
-  double tiles = (double)apq__ceil_div(problem->n, d.rows) * d.cluster * shape->grid[1];
+  double tiles = (double)apq__ceil_div(problem->n, d.rows) * d.parts * shape->grid[1];
   double resident = count_resident(&d, target, shape);
   double turns = (double)(long long)((tiles + sms - 1) / sms); /* tiles of the busiest SM */
   double here = d.persist ? d.persist : at_most(turns, resident);
@@ -73,7 +81,8 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
   tile_cycles tile = tile_cost(&d, problem);
   double each = tile.products + tile.sums + (d.unpacks_early ? 0 : tile.unpack);
   double busy = turns * each + (d.persist ? here : turns) * tile.fill;
-  double latency = 600 + 400 * (steps - 1) * rounds / d.stages + 500 * (rounds - 1);
+  double latency =
+      600 + 400 * (steps - 1) * rounds / d.stages + 500 * (rounds - 1) + share_cycles(&d);
   double late = apq__config_is(config, "release", "issue") ? 80 : 0;
 
   double weights = (double)problem->n * problem->k / 8 * d.p;

@@ -6,9 +6,11 @@
 
 /* Mirrors the #defines of templates/decode_core.cu and decode_load.cu. */
 typedef struct apq__decode_knobs {
-  int p, q, group, tile_m, tiles, warps_n, warps_k, depth, stages, persist, min_blocks, cluster;
+  int p, q, group, tile_m, tiles, warps_n, warps_k, depth, stages, persist, min_blocks, cluster,
+      split_k;
   int is_bytes, is_horner, is_stream, is_keep, is_shared, is_pdl, is_once, is_even, unpacks_early,
       unpacks_first;
+  int parts;                       /* blocks that divide k */
   int threads, rows, own, results; /* own: rows that a block finishes */
   int fragments;                   /* of eight columns */
   int src_bytes;                   /* of a number that the block quantizes; 0: it is packed */
@@ -23,8 +25,8 @@ typedef struct apq__decode_knobs {
 } apq__decode_knobs;
 
 apq__decode_knobs apq__decode_read(const apq__config *config);
-/* k that a block of the cluster has room for: whole slabs, one for each of its warps of k at least.
- */
+/* k that one of the blocks that divide it has room for: whole slabs, one for each of its warps of k
+ * at least. */
 int apq__decode_block_k(const apq__decode_knobs *d, const apq__problem *problem);
 
 apq_status apq__decode_limits(const apq__config *config, const apq__problem *problem,

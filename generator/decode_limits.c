@@ -31,6 +31,8 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.persist = apq__config_int(config, "persist", 0);
   d.min_blocks = apq__config_int(config, "min_blocks", 1);
   d.cluster = apq__config_int(config, "cluster", 1);
+  d.split_k = apq__config_int(config, "split_k", 1);
+  d.parts = d.cluster * d.split_k;
   d.is_bytes = apq__config_is(config, "core", "u8");
   d.is_horner = apq__config_is(config, "schedule", "horner");
   d.is_stream = apq__config_is(config, "operand", "stream");
@@ -57,6 +59,7 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.sum_bytes = 4 * d.tile_m * pitch;
   d.fixed_smem = d.cluster > 1 ? 16 + 16 * d.tile_m + 4 * d.cluster * d.warps_k * sent
                                : 16 * d.tile_m + 2 * 4 * d.warps_k * d.tile_m * pitch;
+  if (d.split_k > 1) d.fixed_smem += 16; /* the ticket */
   if (d.src_bytes) d.fixed_smem += quantizing_smem(&d, d.fixed_smem);
   int activations = 4 * d.depth * d.fragments * d.a_chunks;
   int words = !d.is_bytes ? d.p : d.p > 4 ? 8 : d.p > 2 ? 4 : d.p;
@@ -72,7 +75,7 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
 }
 
 int apq__decode_block_k(const apq__decode_knobs *d, const apq__problem *problem) {
-  int slabs = apq__ceil_div(problem->k, 512 * d->cluster);
+  int slabs = apq__ceil_div(problem->k, 512 * d->parts);
   int k = 512 * (slabs > d->warps_k ? slabs : d->warps_k);
   return d->is_once && k < d->load_k ? d->load_k : k;
 }
@@ -100,6 +103,11 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
       {d.group && (d.persist || d.cluster > 1),
        "group scales need persist=0 and cluster=1: the groups of one tile meet in shared memory"},
       {d.group && apq__config_is(config, "out", "i32"), "group scales need a floating output"},
+      {d.group && d.split_k > 1,
+       "group scales need split_k=1: their floats are added in the order of the groups"},
+      {d.cluster > 1 && d.split_k > 1, "k is divided over a cluster or by split_k, not both"},
+      {d.src_bytes && d.split_k > 1,
+       "src needs split_k=1: its tickets would need a launch that clears them, as pack does"},
       {d.src_bytes && !d.is_shared,
        "what a block quantizes waits in shared memory: src needs operand=shared"},
       {d.hold > 1 && !d.src_bytes, "hold is for blocks that quantize"},
@@ -142,11 +150,19 @@ apq_status apq__decode_limits(const apq__config *config, const apq__problem *pro
                         .dependent = d.is_pdl};
   if (!problem) return APQ_OK;
   int tiles = apq__ceil_div(problem->n, d.rows), most = d.persist * target->sm_count;
-  int blocks = (d.persist && most < tiles ? most : tiles) * d.cluster;
-  int everywhere = apq__ceil_div(target->sm_count, d.cluster) * d.cluster;
+  int each = d.persist && most / d.split_k < tiles ? most / d.split_k : tiles;
+  int blocks = (each > 0 ? each : 1) * d.parts;
+  int everywhere = apq__ceil_div(target->sm_count, d.parts) * d.parts;
   if (d.is_even && blocks < everywhere) blocks = everywhere;
   shape->grid[0] = (unsigned)blocks;
   shape->grid[1] = (unsigned)apq__ceil_div(problem->m, d.tile_m);
   shape->grid[2] = 1;
+  if (d.split_k > 1) {
+    size_t all = (size_t)tiles * shape->grid[1];
+    shape->ticket_bytes = (all * 4 + 255) / 256 * 256;
+    shape->workspace_bytes = all * (size_t)(d.split_k * d.tile_m * d.rows) * 4;
+    shape->workspace_bytes = (shape->workspace_bytes + 255) / 256 * 256 + shape->ticket_bytes;
+    shape->keeps_tickets = 1;
+  }
   return APQ_OK;
 }

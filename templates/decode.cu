@@ -3,7 +3,7 @@
  *
  * @family decode product planes
  * @parts unpack.cu activation.cu quantize.cu gemm_epilogue.cu decode_core.cu decode_load.cu
- * @parts decode_rows.cu decode_groups.cu decode.cu decode_kernel.cu
+ * @parts decode_rows.cu decode_groups.cu decode_split.cu decode.cu decode_kernel.cu
  * @knob p         = 2 : 1 2 3 4 5 6 7 8 : weight bits
  * @knob q         = 8 : 1 2 3 4 5 6 7 8 : activation bits
  * @knob out       = f16 : i32 f16 bf16 f32 : result type
@@ -23,6 +23,8 @@
  * registers, or once to shared memory
  * @knob schedule  = side : side horner : an accumulator for each weight plane, or one (b1 only)
  * @knob cluster   = 1 : 1 2 4 8 : blocks that divide k and send each other their sums
+ * @knob split_k   = 1 : 1 2 4 8 : blocks, anywhere in the grid, that divide k; the last to come
+ * adds the others' sums to its own
  * @knob unpack    = use : use fill wait : core=u8: the first weights are unpacked when they are
  * used, or while activations come, or before these are waited for (pdl)
  * @knob release   = start : start issue : when the kernel after this one may begin: at once, or
@@ -159,11 +161,13 @@ APQ_FUNCTION void apq_put_sums(const apq_lane *lane, int set, const apq_sums *su
   apq_put_warp_sums(lane, SETS_AT + 4 * (set * SET_WORDS + lane->k_warp * SUM_WORDS), sums);
 }
 
+/* Where blocks share a tile the sums of all warps are in the first one's place by then. */
+#define ADDENDS (SPLIT_K > 1 ? 1 : WARPS_K)
 APQ_FUNCTION apq_u32 apq_add_sums(int set, int m) {
   int at = set * SET_WORDS + m * SUM_PITCH + apq_thread() % ROWS;
   apq_u32 sum = 0;
   APQ_UNROLL
-  for (int i = 0; i < WARPS_K; i++) sum += apq_lds32(SETS_AT + 4 * (i * SUM_WORDS + at));
+  for (int i = 0; i < ADDENDS; i++) sum += apq_lds32(SETS_AT + 4 * (i * SUM_WORDS + at));
   return sum;
 }
 
@@ -199,6 +203,9 @@ APQ_FUNCTION void apq_finish(const apq_gemm_args *args, const apq_lane *lane, in
   apq_mbarrier_wait(0, 0);
 #else
   apq_syncthreads();
+#endif
+#if SPLIT_K > 1
+  if (!apq_share_sums(args, lane, out->tile, set)) return;
 #endif
   if (!apq_has_output(args, lane, out)) return;
   apq_edge column = apq_finish_edge(args, raw, 0);

@@ -14,12 +14,13 @@ end
 local function fragments(config, problem) return ceil_div(columns(config, problem), 8) end
 
 -- Slabs of 512 k that a block has, and how many loads it takes to get through them.
-local function slabs(config, problem) return ceil_div(problem.k, 512 * config.cluster) end
+local function slabs(config, problem) return ceil_div(problem.k, 512 * config.cluster * config.split_k) end
 local function slots(config) return config.warps_k * config.depth end
 local function steps(config, problem) return ceil_div(slabs(config, problem), slots(config)) end
 
 local function rows(config) return 16 * config.tiles * config.warps_n end
-local function blocks(config, problem) return ceil_div(problem.n, rows(config)) * config.cluster end
+local function tiles(config, problem) return ceil_div(problem.n, rows(config)) end
+local function blocks(config, problem) return tiles(config, problem) * config.cluster * config.split_k end
 
 -- Chunks of eight k that a thread has of a row which the block quantizes.
 local function chunks(config, problem)
@@ -40,6 +41,7 @@ return space {
     pdl = { 0, 1 },
     unpack = { "use", "fill", "wait" },
     cluster = { 1, 2, 4, 8 },
+    split_k = { 1, 2, 4, 8 },
     warps_k = { 2, 4, 8, 16 },
     warps_n = { 1, 2, 4, 8 },
     tiles = { 1, 2 },
@@ -91,11 +93,25 @@ return space {
       return (config.schedule == "side") == (problem.p * fragments(config, problem) <= 16)
     end },
     { "the smallest cluster whose blocks have room for their activations", function(config, problem, device)
-      if config.operand ~= "shared" then return config.cluster == 1 end
+      if config.operand ~= "shared" or config.split_k > 1 then return config.cluster == 1 end
       local width = config.src == "packed" and 8 * fragments(config, problem) or columns(config, problem)
       local panel = width * problem.k / (config.core == "b1" and 8 or 1)
       local most = 0.8 * device.smem_per_block
       return panel / config.cluster <= most and (config.cluster == 1 or 2 * panel / config.cluster > most)
+    end },
+    -- The sums' way through device memory takes longer than most of what it spares.
+    { "k divided over the grid by plain blocks", function(config, problem)
+      if config.split_k == 1 then return true end
+      return config.cluster == 1 and config.src == "packed" and problem.group == 0 and config.persist == 0
+        and config.even == 0 and config.min_blocks == 1 and config.release == "start"
+    end },
+    { "k divided as long as tiles leave half of the SMs idle", function(config, problem, device)
+      if config.split_k == 1 then return true end
+      local count = blocks(config, problem)
+      return count <= device.sm_count and (2 * count > device.sm_count or config.split_k == 8)
+    end },
+    { "k divided into a slab a warp or more", function(config, problem)
+      return config.split_k == 1 or slabs(config, problem) >= config.warps_k
     end },
     { "four to sixteen warps", function(config)
       local warps = config.warps_k * config.warps_n

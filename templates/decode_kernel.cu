@@ -56,7 +56,7 @@ APQ_FUNCTION void apq_meet_cluster(void) {
 APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
   apq_lane lane;
   apq_lane_init(&lane, &args);
-  apq_cursor use = {(int)((apq_u32)apq_block_x() / CLUSTER), 0}, load = use;
+  apq_cursor use = {apq_first_tile(), 0}, load = use;
   apq_item item[STAGES];
 #if OPERAND == OPERAND_KEEP
   apq_activations kept_activations, *kept = &kept_activations;
@@ -215,7 +215,7 @@ APQ_KERNEL(KERNEL, apq_gemm_args, THREADS, MIN_BLOCKS) {
       if (is_last) {
         apq_output out;
         apq_output_init(&args, &lane, tile, &out);
-        apq_finish(&args, &lane, tile == apq_block_x(), set, &sums, &out, &column, &row);
+        apq_finish(&args, &lane, tile == apq_first_tile(), set, &sums, &out, &column, &row);
         apq_clear(&sums);
         set ^= 1;
       }

@@ -1,6 +1,7 @@
 /* ---- family decode: what a block holds where, and how weights and activations come to it ---- */
 
-#define OWN     (ROWS / CLUSTER) /* rows that the block finishes */
+#define PARTS   (CLUSTER * SPLIT_K) /* blocks that divide k: a cluster, or any of the grid */
+#define OWN     (ROWS / CLUSTER)    /* rows that the block finishes */
 #define RESULTS (TILE_M * OWN)
 
 /* A thread finishes one channel: a token, and every M_STEP-th after it, this many side by side. */
@@ -9,8 +10,9 @@
 
 /* Shared memory: the edges of the tokens, the sums, and with operand=shared the activations,
  * [column][its bytes].  The sums: two sets of the warps' own, [warp of k][token][row]; in a cluster
- * one set of all its warps', SENT_WORDS of each, and in front the mbarrier that counts them. */
-#define EDGES_AT (CLUSTER > 1 ? 16 : 0)
+ * one set of all its warps', SENT_WORDS of each, and in front the mbarrier that counts them; with
+ * split_k in front the ticket. */
+#define EDGES_AT (PARTS > 1 ? 16 : 0)
 #define SETS_AT  (EDGES_AT + TILE_M * EDGE_BYTES)
 #if CLUSTER > 1
 #define SETS      1
@@ -87,7 +89,7 @@ typedef struct apq_lane {
   apq_u32 begin;  /* the first of them that is this block's */
   apq_u32 span;   /* its chunks: those that there are, and in whole slabs */
   apq_u32 room;
-  int rank;     /* of the block in its cluster */
+  int rank;     /* of the block among those that divide k */
   int panel_at; /* where its first chunk of activations in shared memory is */
   int steps;    /* loads of a tile */
 #if HAS_GROUPS
@@ -128,7 +130,13 @@ typedef struct apq_output {
   int m, n;   /* token of the block, and channel */
   apq_u8 *at; /* of its result */
   apq_u32 is_plain;
+#if SPLIT_K > 1
+  int tile;
+#endif
 } apq_output;
+
+/* The block's tile of n, or the first of them. */
+APQ_FUNCTION int apq_first_tile(void) { return (int)((apq_u32)apq_block_x() / PARTS); }
 
 APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
   apq_u32 thread = (apq_u32)apq_thread();
@@ -141,11 +149,15 @@ APQ_FUNCTION void apq_lane_init(apq_lane *lane, const apq_gemm_args *args) {
 #if ONCE
   lane->room = 4 * WARPS_K * DEPTH;
 #else
-  lane->room = (lane->chunks + 4 * CLUSTER - 1) / (4 * CLUSTER) * 4;
+  lane->room = (lane->chunks + 4 * PARTS - 1) / (4 * PARTS) * 4;
   if (lane->room < 4 * WARPS_K) lane->room = 4 * WARPS_K;
 #endif
+#if PARTS > 1
 #if CLUSTER > 1
   lane->rank = apq_cluster_rank();
+#else
+  lane->rank = (int)((apq_u32)apq_block_x() % PARTS);
+#endif
   lane->begin = (apq_u32)lane->rank * lane->room;
   lane->span = lane->chunks > lane->begin ? lane->chunks - lane->begin : 0;
   if (lane->span > lane->room) lane->span = lane->room;
@@ -177,7 +189,7 @@ APQ_FUNCTION void apq_next(const apq_lane *lane, apq_cursor *at) {
   if (++at->step < lane->steps) return;
   at->step = 0;
 #if PERSIST
-  at->tile += apq_grid_x();
+  at->tile += (int)((apq_u32)apq_grid_x() / PARTS);
 #else
   at->tile = lane->tiles;
 #endif
@@ -191,7 +203,13 @@ APQ_FUNCTION int apq_slab(const apq_lane *lane, const apq_cursor *at, int d) {
 APQ_FUNCTION void apq_output_init(const apq_gemm_args *args, const apq_lane *lane, int tile,
                                   apq_output *out) {
   out->m = (int)((apq_u32)apq_thread() / OWN);
-  out->n = tile * ROWS + lane->rank * OWN + (int)((apq_u32)apq_thread() % OWN);
+  out->n = tile * ROWS + (int)((apq_u32)apq_thread() % OWN);
+#if CLUSTER > 1
+  out->n += lane->rank * OWN;
+#endif
+#if SPLIT_K > 1
+  out->tile = tile;
+#endif
   out->is_plain = (apq_u32)apq_is_plain(args);
   out->at = (apq_u8 *)args->y + ((lane->m0 + out->m) * args->ldy + out->n) * OUT_BYTES;
 }

@@ -61,6 +61,8 @@ static const sweep_kind sweep_kinds[] = {
     {"bgmma", "schedule=horner,split_k=stream"},
     {"igmma", "split_k=stream"},
     {"igmma", "unpack=shared,split_k=stream"},
+    {"decode", "core=b1,split_k=2"},
+    {"decode", "core=u8,split_k=2"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 
@@ -89,6 +91,7 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
   int pdl = target->cc >= 90 && i / 5 % 2, type = i / 2 % 4;
   int is_grouped = strstr(kind->knobs, "group") != NULL;
   int is_fused = strstr(kind->knobs, "src") != NULL;
+  int is_split = strstr(kind->knobs, "split_k") != NULL;
   if (is_grouped && type == 1) type = 3;
   for (int try = 0; try < SWEEP_DECODES; try++) {
     int d = (i / 3 + try) % SWEEP_DECODES;
@@ -102,12 +105,14 @@ static int sweep_decode(const sweep_kind *kind, int p, int q, int turn, const ap
              kind->knobs, p, q, sweep_decodes[d].tile_m, sweep_decodes[d].tiles,
              sweep_decodes[d].warps_n, sweep_decodes[d].warps_k, sweep_decodes[d].depth,
              sweep_decodes[d].stages, is_grouped ? 0 : sweep_decodes[d].persist,
-             is_grouped ? 1 : sweep_decodes[d].cluster, operands[is_fused ? 1 : i % 3], outs[type],
-             is_b1 && i / 4 % 2 ? "horner" : "side", pdl, unpacks[is_b1 ? 0 : i % (pdl ? 3 : 2)],
+             is_grouped || is_split ? 1 : sweep_decodes[d].cluster, operands[is_fused ? 1 : i % 3],
+             outs[type], is_b1 && i / 4 % 2 ? "horner" : "side", pdl,
+             unpacks[is_b1 ? 0 : i % (pdl ? 3 : 2)],
              (is_grouped || sweep_decodes[d].persist == 0) && i / 3 % 2,
              pdl && i % 2 ? "issue" : "start");
     if (apq__config_parse(text, &config, NULL)) return 0;
     if (is_grouped) sweep_set(&config, "group", 32 << i % 4);
+    if (is_split) sweep_set(&config, "split_k", 2 << i % 3);
     if (is_fused) {
       apq__config_set(&config, "src", sources[i / 2 % 3], NULL);
       sweep_set(&config, "hold", 1 << i / 3 % 5);

@@ -91,6 +91,10 @@ static void check_chain(apq__device *device, const char *text) {
   void *w = make_buffer(device, (size_t)apq__planes_bytes(N, K, P), 1);
   void *packed = make_buffer(device, (size_t)K * 8, 0), *sums = make_buffer(device, N * 4, 0);
   char *edges = make_buffer(device, 3 * 256, 0);
+  /* All links share it. */
+  const apq__shape *shape = &c.product.shape;
+  const size_t shared = shape->workspace_bytes - shape->ticket_bytes;
+  char *workspace = make_buffer(device, shape->workspace_bytes + 256, 0);
   c.pack_args = (apq_pack_args){.out = packed,
                                 .sum = (int *)(void *)edges,
                                 .scale = (float *)(void *)(edges + 256),
@@ -106,6 +110,8 @@ static void check_chain(apq__device *device, const char *text) {
                            .a_sum = c.pack_args.sum,
                            .a_scale = c.pack_args.scale,
                            .a_zero = c.pack_args.zero,
+                           .partial = (int *)(void *)workspace,
+                           .tickets = (unsigned *)(void *)(workspace + shared),
                            .ldy = N,
                            .m = 1,
                            .n = N,
@@ -126,7 +132,7 @@ static void check_chain(apq__device *device, const char *text) {
   }
   apq__free(expected);
   apq__free(got);
-  void *buffers[] = {c.x, c.y, w, packed, sums, edges};
+  void *buffers[] = {c.x, c.y, w, packed, sums, edges, workspace};
   for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
     device->ops->release(device, buffers[i]);
   device->ops->unload(device, c.pack.module);
@@ -138,6 +144,9 @@ static void early_launches_wait_for_what_they_read(void **state) {
   check_chain(*state, "family=decode,p=2,q=8,pdl=1,tiles=2,warps_n=2");
   check_chain(*state, "family=decode,p=2,q=8,pdl=1,persist=2,stages=2,operand=keep");
   check_chain(*state, "family=decode,p=2,q=8,pdl=1,core=u8,tile_m=8,operand=shared");
+  check_chain(*state, "family=decode,p=2,q=8,pdl=1,tiles=2,warps_n=4,warps_k=2,split_k=4");
+  check_chain(*state, "family=decode,p=2,q=8,pdl=1,core=u8,operand=shared,once=1,unpack=wait,"
+                      "warps_k=4,split_k=2");
 }
 
 int main(void) {

@@ -233,11 +233,16 @@ static inline product_run start_run(apq_context *context, const apq_weights *wei
   return r;
 }
 
-static inline void poison_result(const product_run *r, const product_data *d) {
-  void *filler = apq__alloc(d->y_bytes);
-  memset(filler, FILLER, d->y_bytes);
-  CHECK(apq_copy_to_device(r->context, r->y, filler, d->y_bytes, error));
+static inline void poison(apq_context *context, void *memory, size_t bytes) {
+  if (!bytes) return;
+  void *filler = apq__alloc(bytes);
+  memset(filler, FILLER, bytes);
+  CHECK(apq_copy_to_device(context, memory, filler, bytes, error));
   apq__free(filler);
+}
+
+static inline void poison_result(const product_run *r, const product_data *d) {
+  poison(r->context, r->y, d->y_bytes);
 }
 
 /* Whether device memory y equals the reference to the last bit, padding untouched. */

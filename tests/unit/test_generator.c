@@ -103,6 +103,8 @@ static void limits_give_reasons(void **state) {
       {"sm_90a", "family=decode,cluster=2", "16 rows"},
       {"sm_90a", "family=decode,cluster=2,warps_n=2,persist=1", "one tile"},
       {"sm_90a", "family=decode,core=u8,operand=shared,unpack=wait", "pdl=1"},
+      {"sm_90a", "family=decode,cluster=2,warps_n=2,split_k=2", "not both"},
+      {"sm_90a", "family=decode,operand=shared,src=f16,split_k=2", "clears them"},
       {"sm_90a", "family=decode,tile_m=32,operand=shared,warps_k=32,tiles=4", "shared memory"},
       {"sm_80", "family=stream,pdl=1", "dependent"},
       {"sm_90a", "family=pack,q=5,form=pairs", "activations of up to four bits"},
@@ -173,6 +175,32 @@ static void decode_limits_follow_the_problem(void **state) {
   assert_int_equal(shape.cluster, 4);
   assert_int_equal(shape.grid[0], (11000 + 63) / 64 * 4);
   assert_int_equal(shape.smem_bytes, 16 + 8 * 16 + 4 * 2 * 512 + 112 + 8 * 3 * 512);
+}
+
+/* Blocks that share a tile have room for their part of k, sums of whole tiles and a ticket a tile;
+ * those that go on are a multiple of the parts. */
+static void decode_blocks_park_their_sums(void **state) {
+  (void)state;
+  apq__target target = target_of("sm_90a");
+  apq__problem problem = {.p = 2, .q = 8, .m = 3, .n = 1000, .k = 16384, .out = APQ_DTYPE_F16};
+  apq__shape shape;
+  apq_error error = APQ_ERROR_INIT;
+  apq__config config = config_of("family=decode,p=2,q=8,tile_m=2,warps_k=4,tiles=2,split_k=4");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
+  assert_int_equal(shape.grid[0], 32 * 4);
+  assert_int_equal(shape.grid[1], 2);
+  assert_int_equal(shape.cluster, 1);
+  assert_int_equal(shape.ticket_bytes, 256);
+  assert_int_equal(shape.workspace_bytes, 32 * 2 * 4 * (2 * 32) * 4 + 256);
+  assert_int_equal(shape.keeps_tickets, 1);
+  config = config_of("family=decode,p=2,q=8,warps_k=8,persist=1,split_k=8,operand=keep,depth=1");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
+  assert_int_equal(shape.grid[0], 132 / 8 * 8);
+  config = config_of("family=decode,p=2,q=8,warps_k=8,once=1,split_k=4");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_OK);
+  config = config_of("family=decode,p=2,q=8,warps_k=8,once=1,split_k=2");
+  assert_int_equal(apq__config_limits(&config, &problem, &target, &shape, &error), APQ_INFEASIBLE);
+  assert_non_null(strstr(error.message, "all of k"));
 }
 
 static void a_source_is_self_contained_and_resolved(void **state) {
@@ -266,6 +294,7 @@ static void limits_of_groups_give_reasons(void **state) {
       {"family=imma_bulk,group=32,tile_k=256", 32, NULL},
       {"family=decode,group=64,persist=1", 64, "persist=0"},
       {"family=decode,group=64,cluster=2,warps_n=2", 64, "cluster=1"},
+      {"family=decode,group=64,split_k=2", 64, "split_k=1"},
       {"family=decode,group=64", 64, NULL},
   };
   const apq__target target = target_of("sm_90a");
@@ -313,6 +342,7 @@ int main(void) {
       cmocka_unit_test(limits_give_reasons),
       cmocka_unit_test(pairs_limit_k),
       cmocka_unit_test(decode_limits_follow_the_problem),
+      cmocka_unit_test(decode_blocks_park_their_sums),
       cmocka_unit_test(a_source_is_self_contained_and_resolved),
       cmocka_unit_test(every_family_ends_with_its_kernel),
       cmocka_unit_test(a_default_exists_for_every_problem_and_arch),

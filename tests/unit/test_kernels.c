@@ -50,6 +50,12 @@ static void rows_are_quantized_where_they_are_multiplied(void **state) {
   for (int kind = 20; kind < 24; kind++)
     assert_int_equal(sweep_on(&sweep_kinds[kind], "emu:sm_90a", 2, 1), 0);
 }
+/* So few SMs that persistent blocks, which are a multiple of the parts, walk over several tiles. */
+static void blocks_of_the_grid_share_sums(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[28], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[29], "emu:sm_90a", 4, 1), 0);
+}
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
   for (int kind = 0; kind < SWEEP_KINDS; kind++) sweep(&sweep_kinds[kind], "emu:sm_75", 9);
@@ -86,6 +92,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(groups_have_their_own_scales),
       cmocka_unit_test(streamed_weights_have_scales_of_groups),
       cmocka_unit_test(rows_are_quantized_where_they_are_multiplied),
+      cmocka_unit_test(blocks_of_the_grid_share_sums),
       cmocka_unit_test(turing_has_xor_and_plain_loads),
       cmocka_unit_test(activations_are_packed),
   };

@@ -121,6 +121,13 @@ static const struct {
      "unpack=wait,pdl=1",
      "sm_90a"},
     {"family=decode,core=u8,p=4,tile_m=8,operand=shared,once=1,even=1,unpack=fill", "sm_90a"},
+    {"family=decode,split_k=8", NULL},
+    {"family=decode,p=4,tile_m=4,operand=keep,persist=2,stages=2,schedule=horner,pdl=1,split_k=2",
+     "sm_90a"},
+    {"family=decode,core=u8,p=5,tile_m=16,operand=shared,warps_n=4,warps_k=2,once=1,unpack=wait,"
+     "pdl=1,split_k=4",
+     "sm_90a"},
+    {"family=decode,core=u8,p=3,tile_m=8,operand=shared,split_k=2,out=i32", "sm_80"},
     {"family=decode,operand=shared,src=f16,hold=2", NULL},
     {"family=decode,operand=shared,src=f16,hold=2,once=1,pdl=1,release=issue", "sm_90a"},
     {"family=decode,p=4,operand=shared,src=bf16,hold=4,tiles=2,warps_n=2,warps_k=4,once=1,pdl=1",

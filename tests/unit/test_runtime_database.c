@@ -144,8 +144,10 @@ static void expect_case(apq_context *context, const product_case *c, const char 
   product_data data = make_data(c, 11);
   apq_weights *weights = make_weights(context, &data);
   product_run run = start_run(context, weights, &data);
-  for (int i = 0; i < 2; i++) { /* twice: what the first leaves in the workspace must not matter */
+  /* What the workspace holds must not matter: what the first run left there, or anything else. */
+  for (int i = 0; i < 3; i++) {
     poison_result(&run, &data);
+    if (i == 2) poison(context, run.workspace, run.workspace_bytes);
     CHECK(run_once(&run, &data, NULL, error));
     CHECK(apq_synchronize(context, NULL, error));
     expect_result(&run, &data);
@@ -306,6 +308,39 @@ static void pairs_of_all_bits_are_multiplied(void **state) {
   arch = "sm_80";
 }
 
+/* Blocks of few tokens whose parts of k meet in the workspace; of 1000 k some have no part. */
+static void winners_of_few_tokens_share_sums(void **state) {
+  (void)state;
+  static const char *const configs[] = {
+      "family=decode,p=2,q=2,out=f16,pdl=1,split_k=2,warps_k=1",
+      "family=decode,p=2,q=2,out=f16,tile_m=8,operand=shared,pdl=1,split_k=4,tiles=2",
+      "family=decode,p=2,q=2,out=f16,core=u8,operand=shared,once=1,unpack=fill,split_k=2,warps_n=2",
+      "family=decode,p=2,q=2,out=f16,tile_m=2,operand=keep,persist=1,split_k=8,warps_k=2"};
+  static const char *const parts[] = {"source: exact\n", "split_k=", "pack: family=pack", NULL};
+  arch = "sm_90a";
+  for (int i = 0; i < 8; i++) {
+    const product_case c = {2,
+                            2,
+                            1 + i / 4 * 8,
+                            36,
+                            1000,
+                            (apq_format)(i % 3),
+                            APQ_FORMAT_UINT,
+                            APQ_DTYPE_CODES8,
+                            APQ_DTYPE_F16,
+                            APQ_DTYPE_F16,
+                            i % 2 ? WITH_BIAS | WITH_W_SCALE : WITH_PADDING};
+    remove_database();
+    apq__db *db = open_for_writing();
+    add_winner(db, configs[i % 4], c.m, (row_options){0});
+    apq__db_close(db);
+    apq_context *context = open_device("emu:sm_90a", PATH);
+    expect_case(context, &c, parts);
+    apq_context_close(context);
+  }
+  arch = "sm_80";
+}
+
 static void a_near_winner_is_used(void **state) {
   (void)state;
   apq__db *db = open_for_writing();
@@ -417,6 +452,7 @@ int main(void) {
       cmocka_unit_test_setup(an_exact_winner_is_used, fresh),
       cmocka_unit_test_setup(winners_of_all_forms_take_quantized_inputs, fresh),
       cmocka_unit_test_setup(pairs_of_all_bits_are_multiplied, fresh),
+      cmocka_unit_test_setup(winners_of_few_tokens_share_sums, fresh),
       cmocka_unit_test_setup(a_near_winner_is_used, fresh),
       cmocka_unit_test_setup(a_stale_winner_is_counted_and_ignored, fresh),
       cmocka_unit_test_setup(the_environment_names_the_database, fresh),
