@@ -107,13 +107,17 @@ APQ_FUNCTION void apq_finish_columns(const apq_tma_args *tma, int m0, int n0, ap
   (void)warpgroup;
 }
 
-/* Whether the tile lies inside the matrix, in whole 16-byte pieces; 2 when it is plain too.  Where
- * something follows, 1 when that is read in whole words. */
+/* Whether the tile lies inside the matrix, in whole 16-byte pieces, or leaves by tensor copies,
+ * which end where the matrix does; 2 when it is plain too.  Where something follows, 1 when that is
+ * read in whole words, or by such copies. */
 APQ_FUNCTION int apq_is_fast(const apq_gemm_args *args, const apq_work *work) {
   int is_whole =
       apq_is_aligned(args) && work->m0 + TILE_M <= args->m && work->n0 + TILE_N <= args->n;
+#if STORE == STORE_TENSOR && (!POST || OTHER_COPIES)
+  is_whole |= apq_can_copy(args);
+#endif
 #if OTHER_COPIES
-  return is_whole && apq_can_copy(args) && args->ld_other * OUT_BYTES % 16 == 0 &&
+  return apq_can_copy(args) && args->ld_other * OUT_BYTES % 16 == 0 &&
          (unsigned long long)args->other % 16 == 0;
 #elif POST
   return is_whole && args->ld_other % 2 == 0 && (unsigned long long)args->other % 4 == 0;
