@@ -99,6 +99,7 @@ typedef struct apq__wgmma_knobs {
   int sharers, x_sharers, y_sharers; /* warpgroups that divide a tile, its rows, its columns */
   int x_blocks, y_share, columns;    /* of a warpgroup */
   int slab;                          /* bytes of a plane's row in a stage */
+  int swizzle;                       /* bytes; 0: none */
   int stage_bytes;                   /* a slot of the ring; igmma: of the activations' ring */
   int w_slot_bytes;                  /* igmma: a slot of the weights' ring */
   int group_bytes;                   /* edges of all groups in the ring */
@@ -106,6 +107,9 @@ typedef struct apq__wgmma_knobs {
 } apq__wgmma_knobs;
 
 apq__wgmma_knobs apq__wgmma_read(const apq__config *config);
+
+/* Bytes of a row of `bytes` that one box copies (PANEL of templates/warpgroup.cu). */
+int apq__wgmma_panel(const apq__wgmma_knobs *g, int bytes);
 
 /* With split_k=stream: how many of the tiles are divided among all clusters (warpgroup_units.cu).
  */

@@ -27,6 +27,13 @@ static double write_cycles(double rows, double bytes) {
   return rows * at_least(bytes, 80) / 128;
 }
 
+/* The same of rows that come in panels, of which each is a row to the copies.  Panels of 16 bytes,
+ * and narrower ones than the rows at all, were not measured. */
+static double panel_cycles(const apq__wgmma_knobs *g, double rows, int bytes) {
+  int panel = apq__wgmma_panel(g, bytes);
+  return write_cycles(rows * bytes / panel, panel);
+}
+
 /* imma_bulk: mma.sync keeps its scheduler from issuing anything else, so each other instruction
  * adds its cycle: unpacking, loads, and what a warp does about the ring each 128 k (W4A4, tiles of
  * 64x64 and 32x128 a warp: within 5 %).  A warp reads all activations of its warpgroup's share by
@@ -57,17 +64,17 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   double shared = (rows / 64 * g->columns * depth * bytes + left) / 128;
   double slabs = depth / g->tile_k, w_rows = (double)g->tile_n * g->p, a_rows = g->tile_m;
   if (g->is_unpacked) {
-    shared += write_cycles(a_rows * depth / 128, 128);
+    shared += panel_cycles(g, a_rows * depth / 128, 128);
     integer = depth / 128 * g->tile_n / 128 * unpacking_cycles;
   } else if (g->is_bytes) {
-    shared += write_cycles(w_rows * slabs, g->slab) + write_cycles(a_rows * depth / 128, 128);
+    shared += panel_cycles(g, w_rows * slabs, g->slab) + panel_cycles(g, a_rows * depth / 128, 128);
     /* One warpgroup alone has the integer units to itself. */
     integer = depth / 128 * unpack_cycles[g->p] * (g->consumers > 1 ? 1 : 0.45) * g->x_blocks;
     if (g->is_pingpong) integer /= 2;
   } else {
     w_rows = (double)g->tile_n * (g->swap ? g->x_planes : g->y_planes);
     a_rows = (double)g->tile_m * (g->swap ? g->y_planes : g->x_planes);
-    shared += write_cycles((w_rows + a_rows) * slabs, g->slab);
+    shared += panel_cycles(g, (w_rows + a_rows) * slabs, g->slab);
   }
   /* What a cluster shares comes from L2 once. */
   double fetched =
@@ -104,7 +111,7 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
    * 8192^3: 658 us, 653 with 128 of 128 x 256). */
   if (shape->registers > 210 && !g.is_mma && !g.is_pingpong) loop *= 1.25;
   /* Rows of planes short and many, so that copies are what bounds the products. */
-  int has_short_rows = g.is_bytes && !g.is_unpacked && g.slab < 64 && g.p > 6;
+  int has_short_rows = g.is_bytes && !g.is_unpacked && apq__wgmma_panel(&g, g.slab) < 64 && g.p > 6;
   /* Sharing the smaller operand makes blocks wait for each other and saves little; but copying half
    * as many short rows is worth it (W8A8, 8192^3, H100: 828 against 853 us). */
   if (g.cluster_m * g.cluster_n > 1) {

@@ -52,6 +52,8 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
   g.columns = g.y_planes * g.y_share;
   g.sums = g.x_blocks * g.x_planes * g.columns / 2;
   g.slab = g.tile_k / 8;
+  g.swizzle =
+      apq__config_is(config, "swizzle", "none") ? 0 : apq__config_int(config, "swizzle", 128);
   g.threads = 128 * (1 + g.consumers);
   if (g.is_bytes) {
     g.stage_bytes = g.tile_m * 128;
@@ -65,6 +67,11 @@ apq__wgmma_knobs apq__wgmma_read(const apq__config *config) {
                     (g.tile_m * 8 + g.tile_n * 16);
   g.ring_bytes = g.stages * g.stage_bytes + g.w_stages * g.w_slot_bytes + g.group_bytes;
   return g;
+}
+
+int apq__wgmma_panel(const apq__wgmma_knobs *g, int bytes) {
+  if (!g->swizzle) return 16;
+  return g->swizzle < bytes ? g->swizzle : bytes;
 }
 
 long long apq__wgmma_streamed(long long tiles, long long clusters) {
@@ -126,6 +133,7 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   int kind = g.is_unpacked ? 2 : g.group > 0;
   int stages = problem ? apq__ceil_div((problem->k + 127) / 128 * 16, g.slab) : 0;
   int w_slice = g.tile_n / g.cluster_m, a_slice = g.tile_m / g.cluster_n;
+  int a_bytes = g.is_bytes ? 128 : g.slab;
   const char *form_refusal = apq__form_refusal(config, problem);
   const apq__refusal rows[] = {
       {strcmp(target->arch, "sm_90a") != 0, "warpgroups exist on sm_90a alone"},
@@ -179,14 +187,15 @@ apq_status apq__wgmma_limits(const apq__config *config, const apq__problem *prob
   apq_status status = apq__first_refusal(rows, sizeof rows / sizeof rows[0], error);
   if (status) return status;
   unsigned cluster = (unsigned)(g.cluster_m * g.cluster_n);
+  int w_panel = apq__wgmma_panel(&g, g.slab), a_panel = apq__wgmma_panel(&g, a_bytes);
   *shape = (apq__shape){.threads = (unsigned)g.threads,
                         .smem_bytes = (unsigned)smem,
                         .registers = registers,
                         .cluster = cluster,
                         .dependent = apq__config_int(config, "pdl", 0),
                         .is_tma = 1,
-                        .w_box = {g.slab, w_slice, g.slab},
-                        .a_box = {g.is_bytes ? 128 : g.slab, a_slice, g.is_bytes ? 128 : g.slab}};
+                        .w_box = {w_panel, w_slice, g.swizzle ? w_panel : 0},
+                        .a_box = {a_panel, a_slice, g.swizzle ? a_panel : 0}};
   if (g.store == APQ__STORE_TENSOR)
     /* With swap, one copy a buffer; else each warp copies the 16 rows it has of it. */
     shape->y_box = (apq__box){row_bytes(&g), g.swap ? buffer_rows(&g) : 16, 128};

@@ -10,8 +10,9 @@
  * @knob tile_m    = 128 : 16 32 48 64 80 96 112 128 144 160 176 192 224 256 : tokens of a tile
  * @knob tile_n    = 64 : 16 32 48 64 80 96 112 128 144 160 176 192 224 256 : output channels of a
  * tile
- * @knob tile_k    = 1024 : 256 512 1024 : reduction length of a stage; rows of tile_k / 8 bytes are
- * swizzled as wide as they are
+ * @knob tile_k    = 1024 : 256 512 1024 : reduction length of a stage
+ * @knob swizzle   = 128 : none 32 64 128 : bytes of K among which the tensor copies permute 16-byte
+ * chunks, tile_k / 8 where that is less; none: operands of core matrices, a copy for each chunk
  * @knob stages    = 3 : 2 3 4 5 6 7 8 : slots of the ring
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
  * @knob roles     = cooperative : cooperative pingpong : they share a tile, or take turns with
@@ -33,7 +34,8 @@
  * @knob pdl       = 0 : 0 1 : 1 starts before the kernel before it has ended
  * @knob group     = 0 : 0 32 64 128 256 : k that share a scale of the weights; 0: all
  *
- * A stage holds, of tile_k bits, the rows of the x planes and of the y planes.  Side by side all y
+ * A stage holds, of tile_k bits, the rows of the x planes and of the y planes, each side in panels
+ * as warpgroup.cu says.  Side by side all y
  * planes are columns of one instruction and each x plane has its own sums; every plane product of
  * an output lies in one thread.  With `horner` one pair of planes (i, j) after another runs over
  * all of K, by descending i + j, and the sums are doubled where i + j falls: one tile of sums for
@@ -85,8 +87,9 @@
 #define SLAB         (TILE_K / 8)
 #define SUMS         (COLUMNS / 2)
 #define ACCUMULATORS (X_BLOCKS * X_PLANES)
-#define Y_AT         (X_PLANES * X_TILE * SLAB)
-#define STAGE_BYTES  ((X_PLANES * X_TILE + COLUMNS) * SLAB)
+#define X_ROWS       (X_PLANES * X_TILE)
+#define Y_AT         (X_ROWS * SLAB)
+#define STAGE_BYTES  ((X_ROWS + COLUMNS) * SLAB)
 /* With groups their edges follow, a set for each slot (wgmma_groups.cu). */
 #define GROUPS_AT   (STAGES * STAGE_BYTES)
 #define GROUP_SLOTS STAGES
@@ -198,12 +201,14 @@ APQ_FUNCTION void apq_produce(const apq_tma_args *args, const apq_work *work, in
                                                    : A_PLANES * TILE_M * SLAB);
       APQ_UNROLL
       for (int plane = 0; plane < W_PLANES && copier == W_COPIER; plane++)
-        apq_copy_tile(base + W_AT + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0,
-                      w_plane + plane, TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
+        apq_copy_tile(base + W_AT + plane * TILE_N * PANEL(SLAB), &args->w, full, stage * SLAB,
+                      work->n0, w_plane + plane, TILE_N, W_PLANES * TILE_N, SLAB, CLUSTER_M, RANK_M,
+                      W_MASK);
       APQ_UNROLL
       for (int plane = 0; plane < A_PLANES && copier == A_COPIER; plane++)
-        apq_copy_tile(base + A_AT + plane * TILE_M * SLAB, &args->a, full, stage * SLAB, work->m0,
-                      a_plane + plane, TILE_M, SLAB, CLUSTER_N, RANK_N, A_MASK);
+        apq_copy_tile(base + A_AT + plane * TILE_M * PANEL(SLAB), &args->a, full, stage * SLAB,
+                      work->m0, a_plane + plane, TILE_M, A_PLANES * TILE_M, SLAB, CLUSTER_N, RANK_N,
+                      A_MASK);
       *at = apq_next_place(*at, STAGES);
     }
     pass = apq_next_pass(pass);
@@ -218,8 +223,8 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
 #endif
-  apq_u64 x_desc = apq_wgmma_desc(sharer * X_BLOCKS * 64 * SLAB, SLAB);
-  apq_u64 y_desc = apq_wgmma_desc(Y_AT, SLAB);
+  apq_u64 x_desc = apq_operand(sharer * X_BLOCKS * 64 * PANEL(SLAB), X_ROWS, SLAB);
+  apq_u64 y_desc = apq_operand(Y_AT, COLUMNS, SLAB);
   apq_pass pass = apq_first_pass();
   int accumulate = 0, held = -1;
   APQ_NO_UNROLL
@@ -241,8 +246,8 @@ APQ_FUNCTION void apq_consume(const apq_work *work, int sharer, int lead, apq_ri
           for (int plane = 0; plane < X_PLANES; plane++)
             apq_wgmma_b1(COLUMNS, acc[block * X_PLANES + plane],
                          x_desc + offset +
-                             (apq_u64)((plane * X_TILE + block * 64) * (SLAB / 16) + 2 * step),
-                         y_desc + offset + (apq_u64)(2 * step), accumulate);
+                             apq_operand_at(plane * X_TILE + block * 64, step, X_ROWS, SLAB),
+                         y_desc + offset + apq_operand_at(0, step, COLUMNS, SLAB), accumulate);
         }
         accumulate = 1;
       }

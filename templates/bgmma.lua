@@ -38,6 +38,7 @@ return space {
     tile_m = { 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 },
     tile_n = { 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 },
     tile_k = { 512, 1024 },
+    swizzle = { 128, "none" }, -- and 32, 64
     consumers = { 1, 2 },
     roles = { "cooperative", "pingpong" },
     stages = { 2, 3, 4, 5, 6, 7, 8 },
@@ -120,6 +121,13 @@ return space {
         return waves < 4 and waves ~= math.floor(waves) and config.overlap == 0 and problem.group == 0
       end
       return config.split_k == 1 or tiles(config, problem) * config.split_k <= 2 * device.sm_count
+    end },
+    -- Copies are asked for each 16 bytes of a row: a few candidates show what that costs.
+    { "no swizzle only in plain kernels of 128 rows", function(config)
+      return config.swizzle == 128
+        or (config.swap == 0 and config.tile_m == 128 and config.tile_k == 1024 and config.consumers == 2
+          and config.roles == "cooperative" and config.cluster_m * config.cluster_n == 1 and config.raster == 4
+          and config.split_k == 1 and config.overlap == 0)
     end },
   },
 }

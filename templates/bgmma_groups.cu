@@ -22,8 +22,8 @@ APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
 #endif
-  apq_u64 x_desc = apq_wgmma_desc(sharer * X_BLOCKS * 64 * SLAB, SLAB);
-  apq_u64 y_desc = apq_wgmma_desc(Y_AT, SLAB);
+  apq_u64 x_desc = apq_operand(sharer * X_BLOCKS * 64 * PANEL(SLAB), X_ROWS, SLAB);
+  apq_u64 y_desc = apq_operand(Y_AT, COLUMNS, SLAB);
   apq_totals totals;
   apq_start_totals(&totals);
   APQ_NO_UNROLL
@@ -39,8 +39,8 @@ APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *
         for (int plane = 0; plane < X_PLANES; plane++)
           apq_wgmma_b1(COLUMNS, acc[block * X_PLANES + plane],
                        x_desc + offset +
-                           (apq_u64)((plane * X_TILE + block * 64) * (SLAB / 16) + 2 * step),
-                       y_desc + offset + (apq_u64)(2 * step), 0);
+                           apq_operand_at(plane * X_TILE + block * 64, step, X_ROWS, SLAB),
+                       y_desc + offset + apq_operand_at(0, step, COLUMNS, SLAB), 0);
       }
       apq_wgmma_commit();
       apq_wgmma_wait(0);

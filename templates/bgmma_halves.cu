@@ -13,23 +13,21 @@ APQ_FUNCTION void apq_load_part(int sharer, int slot, int part, apq_part *out) {
   int l = apq_thread() % 32;
   /* Matrix l / 8 of the four: rows 0-7 and 8-15 of a warp's 16, then the same 16 bytes on. */
   int row = sharer * 64 + apq_thread() / 32 % 4 * 16 + l % 16;
-  /* As the copies permuted a row's chunks. */
-  int mask = (row * SLAB / 128) & (SLAB / 16 - 1);
   APQ_UNROLL
   for (int plane = 0; plane < X_PLANES; plane++) {
     APQ_UNROLL
     for (int step = 0; step < PART_STEPS; step++) {
-      int chunk = 2 * (part * PART_STEPS + step) + l / 16;
       apq_ldmatrix4(out->word[plane][step],
-                    slot * STAGE_BYTES + (plane * X_TILE + row) * SLAB + (chunk ^ mask) * 16);
+                    slot * STAGE_BYTES + plane * X_TILE * PANEL(SLAB) +
+                        apq_chunk_at(row, part * PART_STEPS + step, l / 16, X_ROWS, SLAB));
     }
   }
 }
 
 /* Where y columns of a half begin in a slot. */
 APQ_FUNCTION apq_u64 apq_half_desc(int slot, int half) {
-  return apq_wgmma_desc(Y_AT, SLAB) + (apq_u64)(slot * (STAGE_BYTES / 16)) +
-         (apq_u64)(half * (COLUMNS / 2 * SLAB / 16));
+  return apq_operand(Y_AT, COLUMNS, SLAB) + (apq_u64)(slot * (STAGE_BYTES / 16)) +
+         apq_operand_at(half * (COLUMNS / 2), 0, COLUMNS, SLAB);
 }
 
 /* Starts the products of half a stage, of both halves of the columns. */
@@ -40,7 +38,8 @@ APQ_FUNCTION void apq_start_part(int slot, int part, const apq_part *x,
   for (int step = 0; step < PART_STEPS; step++) {
     APQ_UNROLL
     for (int half = 0; half < 2; half++) {
-      apq_u64 y = apq_half_desc(slot, half) + (apq_u64)(2 * (part * PART_STEPS + step));
+      apq_u64 y =
+          apq_half_desc(slot, half) + apq_operand_at(0, part * PART_STEPS + step, COLUMNS, SLAB);
       APQ_UNROLL
       for (int plane = 0; plane < X_PLANES; plane++)
         apq_wgmma_b1_registers(HALF_OF(COLUMNS), acc[plane] + half * (SUMS / 2),
@@ -54,15 +53,16 @@ APQ_FUNCTION void apq_start_part(int slot, int part, const apq_part *x,
  * sums need not be zero before. */
 APQ_FUNCTION void apq_start_half(int sharer, int slot, int half, int accumulate,
                                  int acc[ACCUMULATORS][SUMS]) {
-  apq_u64 x = apq_wgmma_desc(sharer * 64 * SLAB, SLAB) + (apq_u64)(slot * (STAGE_BYTES / 16));
+  apq_u64 x =
+      apq_operand(sharer * 64 * PANEL(SLAB), X_ROWS, SLAB) + (apq_u64)(slot * (STAGE_BYTES / 16));
   apq_wgmma_fence();
   APQ_UNROLL
   for (int step = 0; step < SLAB / 32; step++) {
     APQ_UNROLL
     for (int plane = 0; plane < X_PLANES; plane++)
       apq_wgmma_b1(HALF_OF(COLUMNS), acc[plane] + half * (SUMS / 2),
-                   x + (apq_u64)(plane * X_TILE * (SLAB / 16) + 2 * step),
-                   apq_half_desc(slot, half) + (apq_u64)(2 * step), accumulate);
+                   x + apq_operand_at(plane * X_TILE, step, X_ROWS, SLAB),
+                   apq_half_desc(slot, half) + apq_operand_at(0, step, COLUMNS, SLAB), accumulate);
     accumulate = 1;
   }
   apq_wgmma_commit();

@@ -1,8 +1,9 @@
 /* ---- two rings of the warpgroup families on bytes: activations by 128 k, weight planes by TILE_K
  * ---- */
 
-/* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes]; with
- * UNPACK_SHARED as codes, [W_STAGES][BLOCKS][TILE_N][128 bytes], in place of planes. */
+/* Activations [STAGES][TILE_M][128 bytes], then weights [W_STAGES][P][TILE_N][SLAB bytes], each in
+ * panels as warpgroup.cu says; with UNPACK_SHARED as codes, [W_STAGES][BLOCKS][TILE_N][128 bytes],
+ * in place of planes. */
 #define SLAB    (TILE_K / 8)
 #define BLOCKS  (TILE_K / 128)
 #define A_BYTES (TILE_M * 128)
@@ -92,7 +93,7 @@ APQ_FUNCTION void apq_copy_block(const apq_tma_args *args, const apq_work *work,
                                  int block, int slot) {
   apq_mbarrier_expect(FULL(slot), A_BYTES);
   apq_copy_tile(slot * A_BYTES, &args->a, FULL(slot), (stage * BLOCKS + block) * 128, work->m0, 0,
-                TILE_M, 128, CLUSTER_N, RANK_N, A_MASK);
+                TILE_M, TILE_M, 128, CLUSTER_N, RANK_N, A_MASK);
 }
 
 #if UNPACK != UNPACK_SHARED
@@ -105,8 +106,8 @@ APQ_FUNCTION void apq_produce_weights(const apq_tma_args *args, const apq_work *
     apq_mbarrier_expect(full, W_BYTES);
     APQ_UNROLL
     for (int plane = 0; plane < P; plane++)
-      apq_copy_tile(base + plane * TILE_N * SLAB, &args->w, full, stage * SLAB, work->n0, plane,
-                    TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
+      apq_copy_tile(base + plane * TILE_N * PANEL(SLAB), &args->w, full, stage * SLAB, work->n0,
+                    plane, TILE_N, P * TILE_N, SLAB, CLUSTER_M, RANK_M, W_MASK);
     *at = apq_next_place(*at, W_STAGES);
   }
 }

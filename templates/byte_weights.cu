@@ -2,7 +2,9 @@
 /* ---- weights unpacked once for all warpgroups: what the warps do that unpack ----
  * They load the planes from device memory, transpose bits in registers and store codes into the
  * weights' ring: rows of 128 bytes in the order of the packed activations, their 16-byte pieces
- * permuted by the row's number as tensor copies with a swizzle of 128 bytes do.
+ * permuted by the row's number as tensor copies with a swizzle of 128 bytes do, whatever the
+ * swizzle of the activations: in core matrices the pieces of four rows' blocks would meet in the
+ * same banks.
  *
  * A stage is made in shares of 32 rows' blocks of 128 k, one a lane.  Lanes side by side take the
  * blocks of one row, so that they load whole sectors, and TURN_OF a block exchanges pieces such

@@ -11,6 +11,9 @@
  * @knob tile_m    = 128 : 16 32 48 64 80 96 112 128 144 160 176 192 224 256 : tokens of a tile
  * @knob tile_n    = 128 : 64 128 192 256 : output channels of a tile
  * @knob tile_k    = 512 : 256 512 1024 : reduction length of a stage of weights
+ * @knob swizzle   = 128 : none 32 64 128 : bytes of K among which the tensor copies permute 16-byte
+ * chunks, of weights tile_k / 8 where that is less; none: operands of core matrices, a copy for
+ * each chunk
  * @knob stages    = 4 : 2 3 4 5 6 7 8 : slots of the activations' ring, 128 k each
  * @knob w_stages  = 2 : 2 3 4 : slots of the weights' ring, tile_k each
  * @knob consumers = 2 : 1 2 3 : warpgroups that multiply
@@ -78,10 +81,9 @@ APQ_FUNCTION void apq_unpack_rows(int at, int row, int block, apq_u32 word[8]) {
   for (int plane = 0; plane < P; plane += 4) {
     /* Lanes of a plane that does not exist read the last one; its words are not used. */
     int mine = plane + l / 8 < P ? plane + l / 8 : P - 1;
-    /* The copies permuted a row's chunks by the bits above those of 128 bytes. */
-    int chunk = block ^ ((l % 8 * SLAB / 128) & (BLOCKS - 1));
     apq_u32 four[4];
-    apq_ldmatrix4(four, at + (mine * TILE_N + row + l % 8) * SLAB + chunk * 16);
+    apq_ldmatrix4(four, at + (mine * TILE_N + row) * PANEL(SLAB) +
+                            apq_chunk_at(l % 8, block / 2, block % 2, P * TILE_N, SLAB));
     APQ_UNROLL
     for (int i = 0; i < 4 && plane + i < P; i++) word[plane + i] = four[i];
   }
@@ -103,13 +105,18 @@ APQ_FUNCTION void apq_unpack(int slot, int sharer, int block, apq_codes *codes) 
 }
 #endif
 
+/* The block of activations in `slot`. */
+APQ_FUNCTION apq_u64 apq_activations(int slot) {
+  return apq_operand(0, TILE_M, 128) + (apq_u64)(slot * (A_BYTES / 16));
+}
+
 /* Starts the products of the block of activations in `slot`; with `accumulate` 0 the sums need not
  * be zero before. */
 #if OVERLAP
 /* Of one half of the columns, or both. */
 APQ_FUNCTION void apq_start_products(int slot, int half, const apq_codes *codes, int accumulate,
                                      int acc[ACCUMULATORS][SUMS]) {
-  apq_u64 y_desc = apq_wgmma_desc(0, 128) + (apq_u64)(slot * (A_BYTES / 16));
+  apq_u64 y_desc = apq_activations(slot);
   apq_wgmma_fence();
   APQ_UNROLL
   for (int step = 0; step < 4; step++) {
@@ -117,7 +124,7 @@ APQ_FUNCTION void apq_start_products(int slot, int half, const apq_codes *codes,
     for (int i = 0; i < 2; i++) {
       if (half != BOTH_HALVES && half != i) continue;
       apq_multiply_codes(HALF_OF(COLUMNS), acc[0] + i * (SUMS / 2), codes, 0, step,
-                         y_desc + (apq_u64)(i * (COLUMNS / 2 * 128 / 16) + 2 * step), accumulate);
+                         y_desc + apq_operand_at(i * (COLUMNS / 2), step, TILE_M, 128), accumulate);
     }
     accumulate = 1;
   }
@@ -126,13 +133,14 @@ APQ_FUNCTION void apq_start_products(int slot, int half, const apq_codes *codes,
 #else
 APQ_FUNCTION void apq_start_products(int slot, int half, const apq_codes *codes, int accumulate,
                                      int acc[ACCUMULATORS][SUMS]) {
-  apq_u64 y_desc = apq_wgmma_desc(0, 128) + (apq_u64)(slot * (A_BYTES / 16));
+  apq_u64 y_desc = apq_activations(slot);
   apq_wgmma_fence();
   APQ_UNROLL
   for (int step = 0; step < 4; step++) {
     APQ_UNROLL
     for (int x = 0; x < X_BLOCKS; x++)
-      apq_multiply_codes(COLUMNS, acc[x], codes, x, step, y_desc + (apq_u64)(2 * step), accumulate);
+      apq_multiply_codes(COLUMNS, acc[x], codes, x, step,
+                         y_desc + apq_operand_at(0, step, TILE_M, 128), accumulate);
     accumulate = 1;
   }
   apq_wgmma_commit();

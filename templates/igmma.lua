@@ -26,6 +26,7 @@ return space {
     tile_m = { 16, 32, 48, 64, 80, 96, 128, 160, 192, 256 },
     tile_n = { 64, 128 },
     tile_k = { 256, 512 },
+    swizzle = { 128, "none" }, -- and 32, 64
     consumers = { 1, 2 },
     roles = { "cooperative", "pingpong" },
     unpack = { "registers", "shared" },
@@ -87,6 +88,13 @@ return space {
     { "overlap of several tiles, in halves of 64 columns or more", function(config, problem, device)
       return config.overlap == 0
         or (config.roles == "cooperative" and config.tile_m >= 128 and tiles(config, problem) > device.sm_count)
+    end },
+    -- Copies are asked for each 16 bytes of a row: a few candidates show what that costs.
+    { "no swizzle only in plain kernels of 128 channels", function(config)
+      return config.swizzle == 128
+        or (config.tile_n == 128 and config.tile_k == 512 and config.consumers == 2 and config.roles == "cooperative"
+          and config.unpack == "registers" and config.cluster_m * config.cluster_n == 1 and config.raster == 4
+          and config.split_k == 1 and config.overlap == 0)
     end },
   },
 }

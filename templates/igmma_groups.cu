@@ -29,7 +29,8 @@ APQ_FUNCTION void apq_multiply_block(apq_codes *codes, apq_u64 y_desc, int accum
     APQ_UNROLL
     for (int x = 0; x < X_BLOCKS; x++)
       apq_wgmma_u8_registers(COLUMNS, acc[x], codes->word[x] + 4 * step,
-                             y_desc + (apq_u64)(2 * step), accumulate | (step > 0));
+                             y_desc + apq_operand_at(0, step, TILE_M, 128),
+                             accumulate | (step > 0));
   }
   apq_wgmma_commit();
 }
@@ -50,7 +51,7 @@ APQ_FUNCTION void apq_consume_groups(const apq_gemm_args *args, const apq_work *
 #if STAGGER > 0
   if (lead > 0 && sharer > 0) apq_mbarrier_wait(STARTED(sharer - 1), 0);
 #endif
-  apq_u64 y_desc = apq_wgmma_desc(0, 128);
+  apq_u64 y_desc = apq_activations(0);
   apq_codes codes[2];
 #if PASSES > 1
   apq_codes picked;

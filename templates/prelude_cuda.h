@@ -418,6 +418,12 @@ APQ_WORD apq_u64 apq_wgmma_desc(int at, int swizzle) {
   return (apq_u64)((apq_shared_address(at) & 0x3ffffu) >> 4) | (apq_u64)1 << 16 |
          (apq_u64)(swizzle * 8 >> 4) << 32 | code << 62;
 }
+/* The same without swizzle, of core matrices: 16 bytes of K of eight rows, one row after another.
+ * Those of eight rows on follow each other, those of 16 bytes of K on are `leading` bytes apart. */
+APQ_WORD apq_u64 apq_wgmma_desc_plain(int at, int leading) {
+  return (apq_u64)((apq_shared_address(at) & 0x3ffffu) >> 4) | (apq_u64)(leading >> 4) << 16 |
+         (apq_u64)(128 >> 4) << 32;
+}
 /* Before the first instruction, and after sums or operands in registers were written. */
 APQ_WORD void apq_wgmma_fence(void) { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 APQ_WORD void apq_wgmma_commit(void) {

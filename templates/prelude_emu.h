@@ -79,6 +79,7 @@ struct apq_emu {
   void (*grid_wait)(apq_emu *, int line);
   void (*grid_release)(apq_emu *, int line);
   apq_u64 (*wgmma_desc)(apq_emu *, int line, int at, int swizzle);
+  apq_u64 (*wgmma_desc_plain)(apq_emu *, int line, int at, int leading);
   void (*wgmma_fence)(apq_emu *, int line);
   void (*wgmma_commit)(apq_emu *, int line);
   void (*wgmma_wait)(apq_emu *, int line, int pending);
@@ -232,6 +233,7 @@ APQ_WORD int apq_dp4a_u8(apq_u32 a, apq_u32 b, int c) {
 #define apq_registers_decrease(count) APQ_EMU_CALL(set_registers, 0, count)
 #define apq_registers_increase(count) APQ_EMU_CALL(set_registers, 1, count)
 #define apq_wgmma_desc(...)           APQ_EMU_CALL(wgmma_desc, __VA_ARGS__)
+#define apq_wgmma_desc_plain(...)     APQ_EMU_CALL(wgmma_desc_plain, __VA_ARGS__)
 #define apq_wgmma_fence()             APQ_EMU_CALL0(wgmma_fence)
 #define apq_wgmma_commit()            APQ_EMU_CALL0(wgmma_commit)
 #define apq_wgmma_wait(pending)       APQ_EMU_CALL(wgmma_wait, pending)

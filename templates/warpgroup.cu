@@ -115,18 +115,64 @@ APQ_FUNCTION apq_place apq_skip_places(apq_place at, int slots, int count) {
   return at;
 }
 
-/* Copies one plane of a tile of weights or activations; each of the `sharers` blocks of the cluster
- * that need the same tile copies its part of the rows into all of them.  `rank` is the block's
- * place among them, `mask` all of them. */
+/* Rows of K lie in panels, [panel][row][bytes of a panel], as wide as the tensor copies swizzle:
+ * without it a panel is one 16-byte chunk of K, and eight rows of it are a core matrix.  Of rows of
+ * `bytes`, each panel has: */
+#if SWIZZLE == SWIZZLE_NONE
+#define PANEL(bytes) 16
+#elif SWIZZLE == 32
+#define PANEL(bytes) 32
+#elif SWIZZLE == 64
+#define PANEL(bytes) ((bytes) < 64 ? (bytes) : 64)
+#else
+#define PANEL(bytes) (bytes)
+#endif
+
+/* Describes to wgmma an operand at `at`, of panels of `rows` rows. */
+APQ_FUNCTION apq_u64 apq_operand(int at, int rows, int bytes) {
+#if SWIZZLE == SWIZZLE_NONE
+  (void)bytes;
+  return apq_wgmma_desc_plain(at, rows * 16);
+#else
+  (void)rows;
+  return apq_wgmma_desc(at, PANEL(bytes));
+#endif
+}
+
+/* What moves a descriptor by `row` rows, a multiple of 8, and `step` times 32 bytes of K. */
+APQ_FUNCTION apq_u64 apq_operand_at(int row, int step, int rows, int bytes) {
+  int panel = step * 32 / PANEL(bytes), inside = step * 32 % PANEL(bytes);
+  return (apq_u64)((panel * rows + row) * (PANEL(bytes) / 16) + inside / 16);
+}
+
+/* Where in panels of `rows` rows the first or `second` 16 bytes of a step are, of row `row`: the
+ * copies permute the chunks of a panel by the bits above those of 128 bytes. */
+APQ_FUNCTION int apq_chunk_at(int row, int step, int second, int rows, int bytes) {
+#if SWIZZLE == SWIZZLE_NONE
+  (void)bytes;
+  return ((2 * step + second) * rows + row) * 16;
+#else
+  int panel = step * 32 / PANEL(bytes), inside = step * 32 % PANEL(bytes) / 16;
+  int mask = (row * PANEL(bytes) / 128) & (PANEL(bytes) / 16 - 1);
+  return (panel * rows + row) * PANEL(bytes) + ((inside + second) ^ mask) * 16;
+#endif
+}
+
+/* Copies one plane of a tile of weights or activations, into panels of `rows` rows; each of the
+ * `sharers` blocks of the cluster that need the same tile copies its part of the rows into all of
+ * them.  `rank` is the block's place among them, `mask` all of them. */
 APQ_FUNCTION void apq_copy_tile(int at, const apq_tensor_map *map, int barrier, int x, int row,
-                                int plane, int tile, int row_bytes, int sharers, int rank,
+                                int plane, int tile, int rows, int bytes, int sharers, int rank,
                                 int mask) {
-  if (sharers == 1) {
-    apq_tma_load(at, map, barrier, x, row, plane);
-    return;
+  int first = sharers == 1 ? 0 : rank * (tile / sharers);
+  APQ_UNROLL
+  for (int panel = 0; panel < bytes / PANEL(bytes); panel++) {
+    int to = at + (panel * rows + first) * PANEL(bytes), from = x + panel * PANEL(bytes);
+    if (sharers == 1)
+      apq_tma_load(to, map, barrier, from, row, plane);
+    else
+      apq_tma_load_multicast(to, map, barrier, from, row + first, plane, mask);
   }
-  int first = rank * (tile / sharers);
-  apq_tma_load_multicast(at + first * row_bytes, map, barrier, x, row + first, plane, mask);
 }
 #define W_MASK (((1 << CLUSTER_M) - 1) << (RANK_N * CLUSTER_M))
 #define A_MASK ((CLUSTER_N == 2 ? 1 | 1 << CLUSTER_M : 1) << RANK_M)

@@ -63,6 +63,16 @@ static const sweep_kind sweep_kinds[] = {
     {"igmma", "unpack=shared,split_k=stream"},
     {"decode", "core=b1,split_k=2"},
     {"decode", "core=u8,split_k=2"},
+    {"bgmma", "schedule=side,swizzle=none"},
+    {"bgmma", "schedule=horner,swizzle=none"},
+    {"igmma", "swizzle=none"},
+    {"bgmma", "schedule=side,group=256,swizzle=none"},
+    {"igmma", "group=32,swizzle=none"},
+    {"igmma", "unpack=shared,swizzle=none"},
+    {"bgmma", "schedule=side,swizzle=64"},
+    {"bgmma", "schedule=horner,swizzle=32"},
+    {"igmma", "swizzle=64"},
+    {"igmma", "swizzle=32"},
 };
 enum { SWEEP_KINDS = sizeof sweep_kinds / sizeof sweep_kinds[0] };
 

@@ -14,7 +14,8 @@ enum {
   ROW_BYTES = 32, /* of K that one instruction takes */
   N_MAX = 256,
   CHUNK = 16,
-  OPERANDS = 8, /* in registers, of a lane: so many are remembered */
+  CORE = 8 * CHUNK, /* of eight rows: a core matrix, where nothing is swizzled */
+  OPERANDS = 8,     /* in registers, of a lane: so many are remembered */
 };
 static const int poison = 0x5eedbad5;
 
@@ -104,11 +105,57 @@ static apq_u64 wgmma_desc(apq_emu *words, int line, int at, int swizzle) {
   return (apq_u64)at >> 4 | (apq_u64)1 << 16 | (apq_u64)(8 * swizzle >> 4) << 32 | code << 62;
 }
 
+/* The fields in bytes: where it begins, from eight rows to the next, and along K from a core matrix
+ * to the next. */
+static int start_of(apq_u64 desc) {
+  return (int)(desc & 0x3fff) << 4;
+}
+static int groups_of(apq_u64 desc) {
+  return (int)(desc >> 32 & 0x3fff) << 4;
+}
+static int leading_of(apq_u64 desc) {
+  return (int)(desc >> 16 & 0x3fff) << 4;
+}
+
+static apq_u64 wgmma_desc_plain(apq_emu *words, int line, int at, int leading) {
+  apq__emu *emu = apq__emu_of(words);
+  if (at < 0 || at >= emu->shared_size || at % CHUNK)
+    apq__emu_fault(emu, line,
+                   "wgmma_desc_plain of offset %d: a multiple of 16 inside the block's %d bytes is "
+                   "wanted",
+                   at, emu->shared_size);
+  if (leading < CORE || leading >= emu->shared_size || leading % CHUNK)
+    apq__emu_fault(emu, line,
+                   "wgmma_desc_plain of core matrices %d bytes apart: a multiple of 16 from %d to "
+                   "the block's %d is wanted",
+                   leading, CORE, emu->shared_size);
+  return (apq_u64)at >> 4 | (apq_u64)leading >> 4 << 16 | (apq_u64)CORE >> 4 << 32;
+}
+
+static void check_inside(apq__emu *emu, int line, const char *name, int start, int end) {
+  if (end > emu->shared_size)
+    apq__emu_fault(emu, line, "wgmma: %s at offset %d ends at %d, outside the block's %d bytes",
+                   name, start, end, emu->shared_size);
+}
+
+static void check_plain(apq__emu *emu, int line, const char *name, apq_u64 desc, int rows) {
+  int start = start_of(desc), leading = leading_of(desc), column = rows / 8 * CORE;
+  if (leading < column)
+    apq__emu_fault(emu, line,
+                   "wgmma: the core matrices of %s are %d bytes apart along K, where %d rows of "
+                   "them take %d",
+                   name, leading, rows, column);
+  check_inside(emu, line, name, start, start + leading * (ROW_BYTES / CHUNK - 1) + column);
+}
+
 static void check_desc(apq__emu *emu, int line, const char *name, apq_u64 desc, int rows) {
-  int swizzle = swizzle_of(desc), start = (int)(desc & 0x3fff) << 4;
-  int groups = (int)(desc >> 32 & 0x3fff) << 4;
-  if (!swizzle || (desc >> 49 & 7))
+  int swizzle = swizzle_of(desc), start = start_of(desc), groups = groups_of(desc);
+  if ((!swizzle && groups != CORE) || (desc >> 49 & 7))
     apq__emu_fault(emu, line, "wgmma: 0x%llx for %s is no descriptor of wgmma_desc", desc, name);
+  if (!swizzle) {
+    check_plain(emu, line, name, desc, rows);
+    return;
+  }
   int inside = start % swizzle, end = start - inside + (rows / 8 - 1) * groups + 8 * swizzle;
   if ((start - inside) % (8 * swizzle))
     apq__emu_fault(
@@ -119,26 +166,28 @@ static void check_desc(apq__emu *emu, int line, const char *name, apq_u64 desc, 
     apq__emu_fault(emu, line,
                    "wgmma: %s begins %d bytes into its rows of %d, which leaves less than %d", name,
                    inside, swizzle, ROW_BYTES);
-  if (end > emu->shared_size)
-    apq__emu_fault(emu, line, "wgmma: %s at offset %d ends at %d, outside the block's %d bytes",
-                   name, start, end, emu->shared_size);
+  check_inside(emu, line, name, start, end);
+}
+
+/* Where 16-byte chunk `chunk` of row `row` lies. */
+static int chunk_at(apq_u64 desc, int row, int chunk) {
+  int swizzle = swizzle_of(desc), at = start_of(desc) + row / 8 * groups_of(desc);
+  if (!swizzle) return at + row % 8 * CHUNK + chunk * leading_of(desc);
+  at += row % 8 * swizzle + chunk * CHUNK;
+  return at ^ (at >> 7 & (swizzle / CHUNK - 1)) * CHUNK;
 }
 
 /* Reads the rows of an operand, in order. */
 static void read_operand(apq__emu *emu, const apq__emu_view *view, product *what, const char *name,
                          apq_u64 desc, int rows, uint8_t (*out)[ROW_BYTES]) {
-  unsigned swizzle = (unsigned)swizzle_of(desc), start = (unsigned)(desc & 0x3fff) << 4;
-  unsigned groups = (unsigned)(desc >> 32 & 0x3fff) << 4;
   int slot = view->thread / APQ__EMU_LANES / APQ__EMU_GROUP_WARPS;
   apq__emu_block *block = emu->block;
   for (int r = 0; r < rows; r++) {
-    unsigned row = start + (unsigned)r / 8 * groups + (unsigned)r % 8 * swizzle;
-    for (unsigned c = 0; c < ROW_BYTES; c += CHUNK) {
-      unsigned at = row + c;
-      at ^= (at >> 7 & (swizzle / CHUNK - 1)) * CHUNK;
-      apq__emu_gather_needs(emu, view, block, (apq__emu_deed){what->is.line, name, (int)at, CHUNK},
+    for (int c = 0; c < ROW_BYTES / CHUNK; c++) {
+      int at = chunk_at(desc, r, c);
+      apq__emu_gather_needs(emu, view, block, (apq__emu_deed){what->is.line, name, at, CHUNK},
                             what->op, slot, &what->needs);
-      memcpy(out[r] + c, block->shared + at, CHUNK);
+      memcpy(out[r] + c * CHUNK, block->shared + at, CHUNK);
     }
   }
 }
@@ -567,6 +616,7 @@ void apq__emu_free_products(apq__emu_block *block, apq__emu_warp *warps, int war
 
 void apq__emu_wgmma_words(apq_emu *words) {
   words->wgmma_desc = wgmma_desc;
+  words->wgmma_desc_plain = wgmma_desc_plain;
   words->wgmma_fence = wgmma_fence;
   words->wgmma_commit = wgmma_commit;
   words->wgmma_wait = wgmma_wait;

@@ -129,7 +129,7 @@ APQ_FUNCTION apq_u32 words_wgmma(apq_u32 v) {
   apq_wgmma_commit();
   apq_wgmma_wait(0);
   apq_wgmma_fence();
-  apq_wgmma_u8(48, d, apq_wgmma_desc(0, 128), apq_wgmma_desc(8192, 64), 1);
+  apq_wgmma_u8(48, d, apq_wgmma_desc_plain(0, 1024), apq_wgmma_desc_plain(8192, 768), 1);
   apq_wgmma_commit();
   apq_wgmma_wait(0);
   apq_wgmma_fence();

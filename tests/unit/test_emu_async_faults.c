@@ -8,7 +8,7 @@ enum { SEEDS = 12, GLOBAL_BYTES = 4096, SMEM = 16512 };
 /* `body` has its fault where BAD is not zero.  t is the thread; in and out are GLOBAL_BYTES each,
  * in all zeros.  LOAD brings the 8192 bytes of MAP's box, rows of 128, to offset 0 and counts them
  * into FULL, an mbarrier of one arrival; FREE is another, and RAW the place for one that nobody has
- * initialized. */
+ * initialized.  PRODUCT waits for LOAD and for one wgmma of descriptors a and b. */
 typedef struct fault_case {
   const char *name;
   unsigned blocks, cluster, threads;
@@ -20,7 +20,15 @@ static const char helpers[] =
     "enum { FULL = 16384, FREE = 16392, RAW = 16400 };\n"
     "#define MAP (&args.map[0])\n"
     "#define LOAD (apq_mbarrier_expect(FULL, 8192), apq_tma_load(0, MAP, FULL, 0, 0, 0))\n"
-    "#define A apq_wgmma_desc(0, 128)\n";
+    "#define A apq_wgmma_desc(0, 128)\n"
+    "#define PRODUCT(n, a, b) \\\n"
+    "  int d[32]; \\\n"
+    "  if (t == 0) LOAD; \\\n"
+    "  apq_mbarrier_wait(FULL, 0); \\\n"
+    "  apq_wgmma_fence(); \\\n"
+    "  apq_wgmma_b1(n, d, a, b, 0); \\\n"
+    "  apq_wgmma_commit(); \\\n"
+    "  apq_wgmma_wait(0)\n";
 
 /* The reader may come even before the copy. */
 #define IN_FLIGHT "is still in flight|was not waited for|never written"
@@ -382,14 +390,7 @@ static const fault_case cases[] = {
      "  apq_wgmma_commit();\n"
      "  apq_wgmma_wait(0);\n",
      "issues another one, at line 5: divergent"},
-    {"wgmma with an odd number of columns", 1, 1, 128,
-     "  int d[16];\n"
-     "  if (t == 0) LOAD;\n"
-     "  apq_mbarrier_wait(FULL, 0);\n"
-     "  apq_wgmma_fence();\n"
-     "  apq_wgmma_b1(16 + 8 * BAD, d, A, A, 0);\n"
-     "  apq_wgmma_commit();\n"
-     "  apq_wgmma_wait(0);\n",
+    {"wgmma with an odd number of columns", 1, 1, 128, "  PRODUCT(16 + 8 * BAD, A, A);\n",
      "wgmma of 24 columns"},
     {"wgmma whose sums overlap", 1, 1, 128,
      "  int d[16];\n"
@@ -403,34 +404,31 @@ static const fault_case cases[] = {
      "d overlaps the sums of another one"},
     {"a descriptor of a misaligned place", 1, 1, 128,
      "  (void)apq_wgmma_desc(1024 - 512 * BAD, 128);\n", "a multiple of 1024"},
-    {"a descriptor of no swizzle", 1, 1, 128, "  (void)apq_wgmma_desc(1024, 128 - 112 * BAD);\n",
-     "swizzle 16"},
-    {"a descriptor that leaves its rows", 1, 1, 128,
-     "  int d[8];\n"
-     "  if (t == 0) LOAD;\n"
-     "  apq_mbarrier_wait(FULL, 0);\n"
-     "  apq_wgmma_fence();\n"
-     "  apq_wgmma_b1(16, d, A + (apq_u64)(6 + BAD), A, 0);\n"
-     "  apq_wgmma_commit();\n"
-     "  apq_wgmma_wait(0);\n",
+    {"a descriptor of an impossible swizzle", 1, 1, 128,
+     "  (void)apq_wgmma_desc(1024, 128 - 112 * BAD);\n", "swizzle 16"},
+    {"a plain descriptor of a misaligned place", 1, 1, 128,
+     "  (void)apq_wgmma_desc_plain(1024 - 8 * BAD, 256);\n",
+     "wgmma_desc_plain of offset 1016: a multiple of 16"},
+    {"a plain descriptor of impossible distances", 1, 1, 128,
+     "  (void)apq_wgmma_desc_plain(0, 128 - 112 * BAD);\n", "core matrices 16 bytes apart"},
+    {"core matrices that lie over each other", 1, 1, 128,
+     "  PRODUCT(16, apq_wgmma_desc_plain(0, BAD ? 1008 : 1024), A);\n",
+     "A are 1008 bytes apart along K, where 64 rows of them take 1024"},
+    {"core matrices outside shared memory", 1, 1, 128,
+     "  PRODUCT(16, A, apq_wgmma_desc_plain(512, BAD ? 16000 : 256));\n",
+     "B at offset 512 ends at 16768, outside"},
+    {"core matrices that nobody has written", 1, 1, 128,
+     "  PRODUCT(16, A, apq_wgmma_desc_plain(BAD ? 7936 : 7680, 256));\n",
+     "wgmma's read of B of 16 bytes at offset 8192: never written"},
+    {"a number that is no descriptor", 1, 1, 128, "  PRODUCT(16, A, BAD ? 64 : A);\n",
+     "0x40 for B is no descriptor"},
+    {"a descriptor that leaves its rows", 1, 1, 128, "  PRODUCT(16, A + (apq_u64)(6 + BAD), A);\n",
      "A begins 112 bytes into its rows of 128"},
     {"an operand outside shared memory", 1, 1, 128,
-     "  int d[32];\n"
-     "  if (t == 0) LOAD;\n"
-     "  apq_mbarrier_wait(FULL, 0);\n"
-     "  apq_wgmma_fence();\n"
-     "  apq_wgmma_b1(64, d, A, apq_wgmma_desc(BAD ? 9216 : 0, 128), 0);\n"
-     "  apq_wgmma_commit();\n"
-     "  apq_wgmma_wait(0);\n",
+     "  PRODUCT(64, A, apq_wgmma_desc(BAD ? 9216 : 0, 128));\n",
      "B at offset 9216 ends at 17408, outside"},
     {"wgmma of what nobody has written", 1, 1, 128,
-     "  int d[8];\n"
-     "  if (t == 0) LOAD;\n"
-     "  apq_mbarrier_wait(FULL, 0);\n"
-     "  apq_wgmma_fence();\n"
-     "  apq_wgmma_b1(16, d, A, apq_wgmma_desc(8192 * BAD, 128), 0);\n"
-     "  apq_wgmma_commit();\n"
-     "  apq_wgmma_wait(0);\n",
+     "  PRODUCT(16, A, apq_wgmma_desc(8192 * BAD, 128));\n",
      "wgmma's read of B of 16 bytes at offset 8192: never written"},
     {"wgmma of a copy that is not waited for", 1, 1, 128,
      "  int d[8];\n"

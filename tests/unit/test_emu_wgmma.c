@@ -19,14 +19,21 @@ static uint32_t dot(const uint8_t *a, const uint8_t *b, int is_u8) {
   return sum;
 }
 
-/* One block: thread 128 brings stage after stage of SWIZZLE bytes of K, the warpgroup before it
- * adds the products to 7 and stores. */
+/* One block: thread 128 brings stage after stage of WIDTH bytes of K, in panels of as many as are
+ * swizzled or, with SWIZZLE 0, of 16; the warpgroup before it adds the products to 7 and stores. */
 static const char body[] =
     "#define STAGES 2\n"
-    "#define SLOT (64 * SWIZZLE + N * SWIZZLE)\n"
+    "#define SLOT (64 * WIDTH + N * WIDTH)\n"
+    "#define PANEL (SWIZZLE ? SWIZZLE : 16)\n"
+    "#if SWIZZLE\n"
+    "#define DESC(at, rows) apq_wgmma_desc(at, SWIZZLE)\n"
+    "#else\n"
+    "#define DESC(at, rows) apq_wgmma_desc_plain(at, 16 * (rows))\n"
+    "#endif\n"
+    "#define STEP(k, rows) (apq_u64)(((k) * 32 / PANEL * (rows) * PANEL + (k) * 32 % PANEL) / 16)\n"
     "#define BARS (STAGES * SLOT)\n"
     "APQ_KERNEL(test, test_bulk_args, 160, 1) {\n"
-    "  int t = apq_thread(), count = args.plain.i[0] / SWIZZLE;\n"
+    "  int t = apq_thread(), count = args.plain.i[0] / WIDTH;\n"
     "  if (t == 0) {\n"
     "    for (int s = 0; s < STAGES; s++) {\n"
     "      apq_mbarrier_init(BARS + 16 * s, 1);\n"
@@ -41,8 +48,11 @@ static const char body[] =
     "      int s = i % STAGES, phase = i / STAGES & 1;\n"
     "      apq_mbarrier_wait(BARS + 16 * s + 8, phase ^ 1);\n"
     "      apq_mbarrier_expect(BARS + 16 * s, SLOT);\n"
-    "      apq_tma_load(s * SLOT, &args.map[0], BARS + 16 * s, i * SWIZZLE, 0, 0);\n"
-    "      apq_tma_load(s * SLOT + 64 * SWIZZLE, &args.map[1], BARS + 16 * s, i * SWIZZLE, 0, 0);\n"
+    "      for (int k = 0; k < WIDTH; k += PANEL) {\n"
+    "        int b_at = s * SLOT + 64 * WIDTH + k * N;\n"
+    "        apq_tma_load(s * SLOT + k * 64, &args.map[0], BARS + 16 * s, i * WIDTH + k, 0, 0);\n"
+    "        apq_tma_load(b_at, &args.map[1], BARS + 16 * s, i * WIDTH + k, 0, 0);\n"
+    "      }\n"
     "    }\n"
     "    return;\n"
     "  }\n"
@@ -50,27 +60,26 @@ static const char body[] =
     "  for (int i = 0; i < N / 2; i++) d[i] = 7;\n"
     "  for (int i = 0; i < count; i++) {\n"
     "    int s = i % STAGES, phase = i / STAGES & 1;\n"
-    "    apq_u64 a = apq_wgmma_desc(s * SLOT, SWIZZLE);\n"
-    "    apq_u64 b = apq_wgmma_desc(s * SLOT + 64 * SWIZZLE, SWIZZLE);\n"
+    "    apq_u64 a = DESC(s * SLOT, 64), b = DESC(s * SLOT + 64 * WIDTH, N);\n"
     "    apq_mbarrier_wait(BARS + 16 * s, phase);\n"
     "#if REGISTERS\n"
-    "    for (int k = 0; k < SWIZZLE / 32; k++) {\n"
+    "    for (int k = 0; k < WIDTH / 32; k++) {\n"
     "      apq_u32 r[4];\n"
     "      for (int j = 0; j < 4; j++) {\n"
     "        int row = t / 32 * 16 + t % 32 / 4 + j % 2 * 8;\n"
-    "        int at = s * SLOT + row * SWIZZLE + k * 32 + t % 4 * 4 + j / 2 * 16;\n"
-    "        r[j] = apq_lds32(at ^ (at >> 7 & (SWIZZLE / 16 - 1)) << 4);\n"
+    "        int byte = k * 32 + t % 4 * 4 + j / 2 * 16;\n"
+    "        int at = s * SLOT + (byte / PANEL * 64 + row) * PANEL + byte % PANEL;\n"
+    "        r[j] = apq_lds32(at ^ (at >> 7 & (PANEL / 16 - 1)) << 4);\n"
     "      }\n"
     "      apq_wgmma_fence();\n"
-    "      WORD(N, d, r, b + (apq_u64)(2 * k), 1);\n"
+    "      WORD(N, d, r, b + STEP(k, N), 1);\n"
     "      apq_wgmma_commit();\n"
     "      apq_wgmma_wait(0);\n"
     "    }\n"
     "    (void)a;\n"
     "#else\n"
     "    apq_wgmma_fence();\n"
-    "    for (int k = 0; k < SWIZZLE / 32; k++)\n"
-    "      WORD(N, d, a + (apq_u64)(2 * k), b + (apq_u64)(2 * k), 1);\n"
+    "    for (int k = 0; k < WIDTH / 32; k++) WORD(N, d, a + STEP(k, 64), b + STEP(k, N), 1);\n"
     "    apq_wgmma_commit();\n"
     "    apq_wgmma_wait(0);\n"
     "#endif\n"
@@ -86,24 +95,27 @@ static const char body[] =
 
 static uint8_t a[ROWS][K_BYTES], b[N_MAX][K_BYTES];
 
-static void check_products(const char *word, int n, int swizzle, int is_u8, int has_registers) {
+static void check_products(const char *word, int n, int width, int swizzle, int is_u8,
+                           int has_registers) {
   static uint32_t out[ROWS * N_MAX];
   apq_error error = APQ_ERROR_INIT;
   apq__object object;
   test_kernel test;
   test_bulk_args args;
   memset(&args, 0, sizeof args);
-  size_t smem = 2 * (size_t)(ROWS + n) * (size_t)swizzle + 32;
+  int panel = swizzle ? swizzle : 16;
+  size_t smem = 2 * (size_t)(ROWS + n) * (size_t)width + 32;
   char *source =
-      apq__format("#define N %d\n#define SWIZZLE %d\n#define REGISTERS %d\n#define WORD %s\n%s", n,
-                  swizzle, has_registers, word, body);
+      apq__format("#define N %d\n#define WIDTH %d\n#define SWIZZLE %d\n#define REGISTERS %d\n"
+                  "#define WORD %s\n%s",
+                  n, width, swizzle, has_registers, word, body);
   test_compile("sm_90a", source, &object);
   apq__free(source);
   test_open(&test, "sm_90a", 0, &object);
   test_use(&test, "test", smem);
   const void *at_a = test_upload(&test, a, sizeof a), *at_b = test_upload(&test, b, sizeof b);
-  const apq__tensor_box box_a = {at_a, K_BYTES, ROWS, 1, K_BYTES, sizeof a, swizzle, ROWS, swizzle};
-  const apq__tensor_box box_b = {at_b, K_BYTES, N_MAX, 1, K_BYTES, sizeof b, swizzle, n, swizzle};
+  const apq__tensor_box box_a = {at_a, K_BYTES, ROWS, 1, K_BYTES, sizeof a, panel, ROWS, swizzle};
+  const apq__tensor_box box_b = {at_b, K_BYTES, N_MAX, 1, K_BYTES, sizeof b, panel, n, swizzle};
   check_ok(test.device->ops->tensor_map(test.device, &box_a, &args.map[0], &error), &error);
   check_ok(test.device->ops->tensor_map(test.device, &box_b, &args.map[1], &error), &error);
   args.plain.p[0] = test_alloc(&test, sizeof out);
@@ -126,15 +138,21 @@ static void products_equal_a_plain_computation(void **state) {
   fill_random(a, sizeof a, 1);
   fill_random(b, sizeof b, 2);
   for (int n = 16; n <= N_MAX; n += 48) {
-    check_products("apq_wgmma_b1", n, 128, 0, 0);
-    check_products("apq_wgmma_u8", n, 64, 1, 0);
-    check_products("apq_wgmma_b1_registers", n, 64, 0, 1);
-    check_products("apq_wgmma_u8_registers", n, 32, 1, 1);
+    check_products("apq_wgmma_b1", n, 128, 128, 0, 0);
+    check_products("apq_wgmma_b1", n, 64, 0, 0, 0);
+    check_products("apq_wgmma_u8", n, 64, 64, 1, 0);
+    check_products("apq_wgmma_b1_registers", n, 64, 64, 0, 1);
+    check_products("apq_wgmma_u8_registers", n, 32, 32, 1, 1);
   }
-  check_products("apq_wgmma_b1", 256, 32, 0, 0);
-  check_products("apq_wgmma_b1", 256, 64, 0, 0);
-  check_products("apq_wgmma_u8", 256, 128, 1, 0);
-  check_products("apq_wgmma_u8_registers", 256, 128, 1, 1);
+  check_products("apq_wgmma_b1", 256, 32, 32, 0, 0);
+  check_products("apq_wgmma_b1", 256, 64, 64, 0, 0);
+  check_products("apq_wgmma_u8", 256, 128, 128, 1, 0);
+  check_products("apq_wgmma_u8_registers", 256, 128, 128, 1, 1);
+  /* In panels: of core matrices, and of rows swizzled in parts. */
+  check_products("apq_wgmma_u8", 256, 128, 0, 1, 0);
+  check_products("apq_wgmma_u8_registers", 256, 128, 0, 1, 1);
+  check_products("apq_wgmma_b1", 256, 128, 32, 0, 0);
+  check_products("apq_wgmma_u8_registers", 256, 128, 64, 1, 1);
 }
 
 /* Opens a device, makes a product, and the same again on the same device after a failure.  Returns
@@ -175,7 +193,8 @@ static void no_memory_is_reported_and_survived(void **state) {
   (void)state;
   apq__object object;
   size_t smem = (size_t)4 * ROWS * 128 + 32;
-  char *source = apq__format("#define N 64\n#define SWIZZLE 128\n#define REGISTERS 0\n"
+  char *source = apq__format("#define N 64\n#define WIDTH 128\n#define SWIZZLE 128\n"
+                             "#define REGISTERS 0\n"
                              "#define WORD apq_wgmma_b1\n%s",
                              body);
   test_compile("sm_90a", source, &object);

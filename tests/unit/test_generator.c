@@ -314,6 +314,46 @@ static void limits_of_groups_give_reasons(void **state) {
   }
 }
 
+/* A box is a panel of the rows that one block copies; narrow ones ask the copies for more rows. */
+static void boxes_follow_the_swizzle(void **state) {
+  (void)state;
+  static const struct {
+    const char *config;
+    apq__box w, a;
+  } rows[] = {
+      {"family=bgmma,tile_n=64,tile_m=128", {128, 64, 128}, {128, 128, 128}},
+      {"family=bgmma,tile_n=64,tile_m=128,swizzle=64", {64, 64, 64}, {64, 128, 64}},
+      {"family=bgmma,tile_n=64,tile_m=128,swizzle=none,cluster_m=2", {16, 32, 0}, {16, 128, 0}},
+      {"family=bgmma,tile_n=64,tile_m=128,tile_k=256,swizzle=64", {32, 64, 32}, {32, 128, 32}},
+      {"family=igmma,tile_k=512", {64, 128, 64}, {128, 128, 128}},
+      {"family=igmma,tile_k=256,swizzle=64", {32, 128, 32}, {64, 128, 64}},
+      {"family=igmma,tile_k=256,swizzle=none,cluster_n=2", {16, 128, 0}, {16, 64, 0}},
+      {"family=imma_bulk,tile_k=256", {32, 128, 32}, {128, 128, 128}},
+  };
+  const apq__target target = target_of("sm_90a");
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    apq__config config = config_of(rows[i].config);
+    apq__shape shape;
+    assert_int_equal(apq__config_limits(&config, NULL, &target, &shape, NULL), APQ_OK);
+    if (memcmp(&shape.w_box, &rows[i].w, sizeof rows[i].w) != 0 ||
+        memcmp(&shape.a_box, &rows[i].a, sizeof rows[i].a) != 0)
+      fail_msg("%s: boxes %d x %d, %d and %d x %d, %d", rows[i].config, shape.w_box.bytes,
+               shape.w_box.rows, shape.w_box.swizzle, shape.a_box.bytes, shape.a_box.rows,
+               shape.a_box.swizzle);
+  }
+  const apq__problem problem = {
+      .p = 2, .q = 2, .m = 4096, .n = 4096, .k = 4096, .out = APQ_DTYPE_F16};
+  static const char *const widths[] = {"none", "32", "64", "128"};
+  double before = 1;
+  for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+    apq__config config = config_of("family=bgmma,p=2,q=2");
+    assert_int_equal(apq__config_set(&config, "swizzle", widths[i], NULL), APQ_OK);
+    double seconds = apq__config_cost(&config, &problem, &target);
+    assert_true(seconds > 0 && seconds <= before);
+    before = seconds;
+  }
+}
+
 /* A winner tuned with overlap runs with what follows the scales too, without the overlap. */
 static void a_winner_takes_what_follows_the_scales(void **state) {
   (void)state;
@@ -347,6 +387,7 @@ int main(void) {
       cmocka_unit_test(every_family_ends_with_its_kernel),
       cmocka_unit_test(a_default_exists_for_every_problem_and_arch),
       cmocka_unit_test(limits_of_groups_give_reasons),
+      cmocka_unit_test(boxes_follow_the_swizzle),
       cmocka_unit_test(a_winner_takes_what_follows_the_scales),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,12 +31,27 @@ static void bits_share_the_last_tiles_evenly(void **state) {
   }
 }
 
+static void bits_lie_in_core_matrices(void **state) {
+  (void)state;
+  assert_in_range(sweep_on(&sweep_kinds[30], "emu:sm_90a", 4, 1), 0, 18);
+  assert_int_equal(sweep_on(&sweep_kinds[31], "emu:sm_90a", 4, 1), 1);
+  assert_in_range(sweep_on(&sweep_kinds[33], "emu:sm_90a", 4, 5), 0, 6);
+}
+
+static void bits_lie_in_panels_of_narrow_swizzles(void **state) {
+  (void)state;
+  assert_in_range(sweep_on(&sweep_kinds[36], "emu:sm_90a", 4, 5), 0, 4);
+  assert_in_range(sweep_on(&sweep_kinds[37], "emu:sm_90a", 4, 5), 0, 1);
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(warpgroups_multiply_bits),
       cmocka_unit_test(warpgroups_multiply_bits_plane_by_plane),
       cmocka_unit_test(bits_have_scales_of_groups),
       cmocka_unit_test(bits_share_the_last_tiles_evenly),
+      cmocka_unit_test(bits_lie_in_core_matrices),
+      cmocka_unit_test(bits_lie_in_panels_of_narrow_swizzles),
   };
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,20 @@ static void bytes_share_the_last_tiles_evenly(void **state) {
   }
 }
 
+/* With codes that warps unpack only the activations do. */
+static void bytes_lie_in_core_matrices(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[32], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[34], "emu:sm_90a", 4, 3), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[35], "emu:sm_90a", 4, 5), 0);
+}
+
+static void bytes_lie_in_panels_of_narrow_swizzles(void **state) {
+  (void)state;
+  assert_int_equal(sweep_on(&sweep_kinds[38], "emu:sm_90a", 4, 5), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[39], "emu:sm_90a", 4, 5), 0);
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(warpgroups_multiply_bytes),
@@ -47,6 +61,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(weights_unpacked_once_a_tile),
       cmocka_unit_test(bytes_have_scales_of_groups),
       cmocka_unit_test(bytes_share_the_last_tiles_evenly),
+      cmocka_unit_test(bytes_lie_in_core_matrices),
+      cmocka_unit_test(bytes_lie_in_panels_of_narrow_swizzles),
   };
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
