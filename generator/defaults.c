@@ -38,11 +38,16 @@ static const char *const product_configs[] = {
     "raster=16,pdl=1",
     "family=bgmma,schedule=side,tile_m=128,tile_n=128,stages=4,roles=pingpong,store=tensor,"
     "raster=16,pdl=1",
+    "family=bgmma,schedule=horner,tile_m=128,tile_n=128,stages=5,roles=pingpong,store=tensor,pdl=1",
+    "family=bgmma,schedule=side,tile_m=64,tile_n=64,stages=5,roles=pingpong,store=tensor,pdl=1",
     "family=bgmma,schedule=side,tile_m=128,tile_n=64,pdl=1",
     "family=igmma,tile_m=256,tile_n=128,stages=3,raster=8,pdl=1",
     "family=igmma,tile_m=128,tile_n=128,raster=8,pdl=1",
     "family=igmma,tile_m=256,tile_n=128,tile_k=256,stages=3,raster=8,pdl=1",
     "family=igmma,tile_m=128,tile_n=128,tile_k=256,raster=8,pdl=1",
+    "family=igmma,tile_m=256,tile_n=64,roles=pingpong,split_k=stream,pdl=1",
+    "family=igmma,tile_m=128,tile_n=64,stages=6,roles=pingpong,split_k=stream,pdl=1",
+    "family=igmma,tile_m=64,tile_n=64,stages=7,roles=pingpong,split_k=stream,pdl=1",
     "family=igmma,tile_m=64,tile_n=64,consumers=1,tile_k=256,pdl=1",
     "family=igmma,tile_m=96,tile_n=128,tile_k=256,pdl=1",
     /* For groups of 256 where shared memory is small. */

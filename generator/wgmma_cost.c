@@ -10,7 +10,7 @@
 /* Cycles between the products of one block of 128 k and the next that unpacking p planes takes: the
  * two warps of a scheduler share its integer units, and each has one block to unpack before its
  * next products (fitted to kernels of 128, 192 and 256 tokens on an H200). */
-static const double unpack_cycles[9] = {0, 520, 580, 660, 760, 900, 1000, 1270, 1330};
+static const double unpack_cycles[9] = {0, 460, 510, 580, 670, 760, 830, 1000, 1050};
 
 /* Cycles for 128 k of 128 rows where feeding warps unpack into shared memory: what is left of L1
  * beside the rings holds few lines, and so few loads are under way (H100). */
@@ -75,12 +75,15 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
     w_rows = (double)g->tile_n * (g->swap ? g->x_planes : g->y_planes);
     a_rows = (double)g->tile_m * (g->swap ? g->y_planes : g->x_planes);
     shared += panel_cycles(g, (w_rows + a_rows) * slabs, g->slab);
+    /* In turns less than that was seen (W2A2, W1A2, 64x64 to 128x192, H200). */
+    if (g->is_pingpong) shared *= 0.9;
   }
   /* What a cluster shares comes from L2 once. */
   double fetched =
       (w_rows / g->cluster_m * 0.125 + a_rows / g->cluster_n * (g->is_bytes ? 1.0 : 0.125)) * depth;
   double l2_rate = target->l2_bytes_per_s * bulk_gain / target->sm_count / target->clock_hz;
-  double busy = at_least(at_least(tensor / 0.93, shared), fetched / l2_rate);
+  double full = g->is_bytes ? 0.96 : 0.93; /* of the tensor cores, at best */
+  double busy = at_least(at_least(tensor / full, shared), fetched / l2_rate);
   /* A group's sums are recombined, corrected, converted, scaled and added by each lane; what is
    * shorter than a block multiplies it once a group. */
   double ends = 0, results = (double)g->tile_m * g->tile_n;
@@ -92,9 +95,11 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   /* Where unpacking takes about as long, the two hide each other only in part. */
   busy = pow(pow(busy, 6) + pow(integer, 6), 1.0 / 6);
   if (g->is_mma) busy = at_least(mma_cycles(g, target, depth) + ends, fetched / l2_rate);
-  /* A ring has to cover the latency of its copies, about 1 500 cycles. */
+  /* A ring has to cover the latency of its copies: of both operands, or of activations, which are in
+   * L2 mostly. */
+  double latency = g->is_bytes ? 900 : 1500;
   double covered = (g->stages - 1) * (double)(g->is_bytes ? 128 : g->tile_k) / depth * busy;
-  if (covered < 1500) busy += (1500 - covered) / (covered + 300) * 0.8 * busy;
+  if (covered < latency) busy += (latency - covered) / (covered + 300) * 0.8 * busy;
   return busy + 250;
 }
 

@@ -12,9 +12,9 @@ local function w_bytes(config, problem, tile_k)
   return bits * config.tile_n * tile_k // 8 + groups * (8 * config.tile_m + 16 * config.tile_n)
 end
 
--- Bytes left for the activations' ring beside two slots of weights, edges and buffers.
+-- Bytes left for the activations' ring beside the weights', edges and buffers.
 local function ring_bytes(config, problem, device, tile_k)
-  return device.smem_per_block - 30 * 1024 - 2 * w_bytes(config, problem, tile_k)
+  return device.smem_per_block - 30 * 1024 - config.w_stages * w_bytes(config, problem, tile_k)
 end
 
 return space {
@@ -31,6 +31,7 @@ return space {
     roles = { "cooperative", "pingpong" },
     unpack = { "registers", "shared" },
     stages = { 2, 3, 4, 5, 6, 7, 8 },
+    w_stages = { 2, 3 },
     cluster_m = { 1, 2 },
     cluster_n = { 1, 2 },
     raster = { 4, 8, 16 },
@@ -60,7 +61,11 @@ return space {
       return config.unpack == "registers"
         or (config.tile_m >= 128 and config.tile_n == 128 and config.tile_k == 256 and config.cluster_m == 1)
     end },
-    -- A bulk copy writes one row a cycle: longer rows of weights are cheaper, where two slots of them fit.
+    -- What few tokens wait for is memory.
+    { "a third slot of weights only for few tokens", function(config, problem)
+      return config.w_stages == 2 or (problem.m <= 128 and config.tile_n == 64 and config.unpack == "registers")
+    end },
+    -- A bulk copy writes one row a cycle: longer rows of weights are cheaper, where their slots fit.
     { "weights in rows as long as fit", function(config, problem, device)
       if config.unpack == "shared" then return true end
       local long = ring_bytes(config, problem, device, 512)

@@ -147,11 +147,12 @@ APQ_FUNCTION void apq_store_buffer(const apq_gemm_args *args, int buffer, int m,
   long long pitch = args->ldy * OUT_BYTES;
   apq_u8 *to = (apq_u8 *)args->y + (m + first) * pitch + (long long)column * OUT_BYTES;
   int from = buffer + apq_piece_at(first, t % PIECES);
+  int is_inside = is_whole || (apq_is_aligned(args) && column + 16 / OUT_BYTES <= args->n);
   APQ_UNROLL
   for (int row = 0; row < BUFFER_ROWS; row += 128 / PIECES) {
     if (!is_whole && m + first + row >= args->m) return;
     apq_u32x4 piece = apq_lds128(from + row * ROW_BYTES);
-    if (is_whole)
+    if (is_inside)
       apq_stg128(to + row * pitch, piece);
     else
       apq_store_piece(args, to + row * pitch, column, piece);
