@@ -10,7 +10,7 @@
 /* Cycles between the products of one block of 128 k and the next that unpacking p planes takes: the
  * two warps of a scheduler share its integer units, and each has one block to unpack before its
  * next products (fitted to kernels of 128, 192 and 256 tokens on an H200). */
-static const double unpack_cycles[9] = {0, 460, 510, 580, 670, 760, 830, 1000, 1050};
+static const double unpack_cycles[9] = {0, 410, 460, 520, 600, 680, 750, 880, 920};
 
 /* Cycles for 128 k of 128 rows where feeding warps unpack into shared memory: what is left of L1
  * beside the rings holds few lines, and so few loads are under way (H100). */
@@ -145,10 +145,17 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
        * sums but stores its first's and loads those of the last. */
       double stages = k / g.tile_k, range = ceil((double)streamed * stages / (double)clusters);
       rounds = (double)(tiles - streamed) / (double)clusters + range / stages;
-      parts = outputs * 8 / 128 + 4500;
+      parts += outputs * 8 / 128 + (g.is_pingpong ? 3000 : 8000);
       /* Each block finishes a tile, unless there are fewer. */
       parts += epilogue * at_least(0, ceil(rounds) - rounds);
     }
+  }
+  int is_ragged = problem->m % g.tile_m || problem->n % g.tile_n;
+  /* Tiles at the edge: in turns and side by side they cost a tenth (unexplained), and without tensor
+   * copies their results leave by another way, of other instructions (4 to 9 us, bgmma, H200). */
+  if (is_ragged && !g.is_bytes) {
+    if (g.is_pingpong && !g.is_horner) loop *= 1.1;
+    if (g.store != APQ__STORE_TENSOR) parts += 10000;
   }
   double unit = loop + epilogue;
   /* Warpgroups in turns hand over a few percent late. */
