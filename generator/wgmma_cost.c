@@ -95,8 +95,8 @@ static double loop_cycles(const apq__wgmma_knobs *g, const apq__target *target, 
   /* Where unpacking takes about as long, the two hide each other only in part. */
   busy = pow(pow(busy, 6) + pow(integer, 6), 1.0 / 6);
   if (g->is_mma) busy = at_least(mma_cycles(g, target, depth) + ends, fetched / l2_rate);
-  /* A ring has to cover the latency of its copies: of both operands, or of activations, which are in
-   * L2 mostly. */
+  /* A ring has to cover the latency of its copies: of both operands, or of activations, which are
+   * in L2 mostly. */
   double latency = g->is_bytes ? 900 : 1500;
   double covered = (g->stages - 1) * (double)(g->is_bytes ? 128 : g->tile_k) / depth * busy;
   if (covered < latency) busy += (latency - covered) / (covered + 300) * 0.8 * busy;
@@ -151,8 +151,9 @@ double apq__wgmma_cost(const apq__config *config, const apq__problem *problem,
     }
   }
   int is_ragged = problem->m % g.tile_m || problem->n % g.tile_n;
-  /* Tiles at the edge: in turns and side by side they cost a tenth (unexplained), and without tensor
-   * copies their results leave by another way, of other instructions (4 to 9 us, bgmma, H200). */
+  /* Tiles at the edge: in turns and side by side they cost a tenth (unexplained), and without
+   * tensor copies their results leave by another way, of other instructions (4 to 9 us, bgmma,
+   * H200). */
   if (is_ragged && !g.is_bytes) {
     if (g.is_pingpong && !g.is_horner) loop *= 1.1;
     if (g.store != APQ__STORE_TENSOR) parts += 10000;

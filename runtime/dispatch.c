@@ -46,22 +46,12 @@ static ranked rank(const apq__tuned *tuned, const apq__problem *problem) {
   return r;
 }
 
-/* Of a problem whose input is not packed, what was tuned with that input comes before what was with
- * packed activations, but for other GPUs. */
-static int compare_kinds(const ranked *a, const ranked *b) {
-  const int a_is_far = a->source == APQ__SOURCE_SAME_ARCH;
-  const int b_is_far = b->source == APQ__SOURCE_SAME_ARCH;
-  if (a_is_far != b_is_far) return a_is_far - b_is_far;
-  return !a->tuned->problem.in - !b->tuned->problem.in;
-}
-
 static int compare_ranked(const void *left, const void *right) {
   const ranked *a = left, *b = right;
-  const int kinds = compare_kinds(a, b);
-  if (kinds) return kinds;
   if (a->source != b->source) return a->source < b->source ? -1 : 1;
   if (a->distance < b->distance) return -1;
   if (a->distance > b->distance) return 1;
+  if (a->tuned->problem.in != b->tuned->problem.in) return a->tuned->problem.in ? -1 : 1;
   if (a->tuned->problem.m != b->tuned->problem.m)
     return a->tuned->problem.m > b->tuned->problem.m ? -1 : 1;
   /* The table's order is total; it decides the rest. */

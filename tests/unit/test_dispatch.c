@@ -299,26 +299,32 @@ static void sealing_keeps_the_row_that_takes_precedence(void **state) {
   }
 }
 
-/* The input's own winners first, near ones too, then those for packed activations. */
+/* Before winners for packed activations that are as near; but a near shape says less than the same
+ * one. */
 static void winners_of_the_input_come_first(void **state) {
   (void)state;
   apq__target target = real_target();
   apq__problem packed = problem_of(2, 8, 1, 4096, 4096), own = packed, near = packed;
   own.in = near.in = APQ__INPUT_F16;
   near.n = 8192;
+  apq__problem packed_near = near;
+  packed_near.in = APQ__INPUT_PACKED;
   apq__winner_table table = {0};
   add_tuned(&table, &target, packed, "family=decode,warps_k=4");
   add_tuned(&table, &target, near, "family=decode,operand=shared,src=f16");
+  add_tuned(&table, &target, packed_near, "family=decode,warps_k=4,warps_n=2");
   apq__winner_table_seal(&table);
-  assert_int_equal(table.count, 2);
+  assert_int_equal(table.count, 3);
   apq__choice choice[APQ__CHOICES_MAX];
   int count = 0;
   assert_int_equal(apq__dispatch(&table, &own, &target, choice, &count, NULL), APQ_OK);
-  assert_true(count >= 2);
-  assert_int_equal(choice[0].source, APQ__SOURCE_NEAREST);
-  assert_string_equal(apq__config_get(&choice[0].config, "src"), "f16");
-  assert_int_equal(choice[1].source, APQ__SOURCE_EXACT);
-  assert_int_equal(choice[1].tuned->problem.in, APQ__INPUT_PACKED);
+  assert_true(count >= 3);
+  assert_int_equal(choice[0].source, APQ__SOURCE_EXACT);
+  assert_int_equal(choice[0].tuned->problem.in, APQ__INPUT_PACKED);
+  assert_int_equal(choice[1].source, APQ__SOURCE_NEAREST);
+  assert_string_equal(apq__config_get(&choice[1].config, "src"), "f16");
+  assert_int_equal(choice[2].source, APQ__SOURCE_NEAREST);
+  assert_string_equal(apq__config_get(&choice[2].config, "src"), "packed");
   /* Whoever has packed activations, or others, has no use for them. */
   assert_int_equal(first_choice(&table, packed, &target).source, APQ__SOURCE_EXACT);
   own.in = APQ__INPUT_BF16;
