@@ -40,8 +40,8 @@ enum { APQ__CHOICES_MAX = 8 };
  * behind the model's choice when the model expects it to be more than twice as slow as that: tuned
  * far from here, it says nothing here.
  *
- * For a problem whose input is not packed, rows tuned with that input stand before rows as near that
- * were tuned with packed activations, whose kernels follow a pack kernel.
+ * For a problem whose input is not packed, rows tuned with that input stand before rows as near
+ * that were tuned with packed activations, whose kernels follow a pack kernel.
  *
  * Fails when the problem is not valid, out of memory, or when nothing at all is feasible. */
 apq_status apq__dispatch(const apq__winner_table *table, const apq__problem *problem,

@@ -77,12 +77,14 @@ static int compare_entries(const void *left, const void *right) {
   const apq__winner *a = &((const apq__report_entry *)left)->winner;
   const apq__winner *b = &((const apq__report_entry *)right)->winner;
   const apq__problem *p = &a->problem, *r = &b->problem;
-  const int x[] = {a->environment.sm_count, p->p, p->q, p->n, p->k, (int)p->out, p->group, p->m};
-  const int y[] = {b->environment.sm_count, r->p, r->q, r->n, r->k, (int)r->out, r->group, r->m};
+  const int x[] = {
+      a->environment.sm_count, p->p, p->q, p->n, p->k, (int)p->out, p->group, (int)p->in, p->m};
+  const int y[] = {
+      b->environment.sm_count, r->p, r->q, r->n, r->k, (int)r->out, r->group, (int)r->in, r->m};
   int order = compare_text_then(a->environment.gpu, b->environment.gpu, x, y, 1);
   if (order == 0) order = strcmp(a->environment.arch, b->environment.arch);
   if (order) return order;
-  return compare_text_then(a->measurement.objective, b->measurement.objective, x + 1, y + 1, 7);
+  return compare_text_then(a->measurement.objective, b->measurement.objective, x + 1, y + 1, 8);
 }
 
 /* ---- kernels of the winner's run ---- */

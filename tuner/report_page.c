@@ -201,6 +201,7 @@ static void add_group(apq__text *page, const apq__report_entry *entry, int count
   apq__text_add(page, "<section><h3>W%dA%d, n = %d, k = %d, %s", p->p, p->q, p->n, p->k,
                 apq_dtype_name(p->out));
   if (p->group) apq__text_add(page, ", groups of %d", p->group);
+  if (p->in) apq__text_add(page, ", from %s", apq__input_name(p->in));
   if (count == 1) apq__text_add(page, ", m = %d", p->m);
   apq__text_add(page, "</h3>\n<p class=\"soft\">");
   apq__html_add_text(page, e->gpu);

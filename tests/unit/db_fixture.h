@@ -104,16 +104,21 @@ static inline apq__db *open_for(const char *path, apq__db_mode mode) {
   return db;
 }
 
-static inline void add_time(apq__db *db, const apq__environment *environment, int m,
-                            const char *config, const char *hash, double p50, const char *run,
-                            int64_t unix_time) {
-  apq__problem problem = problem_of(m);
+static inline void add_time_of(apq__db *db, const apq__environment *environment,
+                               apq__problem problem, const char *config, const char *hash,
+                               double p50, const char *run, int64_t unix_time) {
   apq__variant variant = variant_of(config, hash);
   apq__measurement measurement = time_of(p50, run, unix_time);
   measurement.modelled = environment->emulated;
   apq_error error = APQ_ERROR_INIT;
   if (apq__db_add_measurement(db, environment, &problem, &variant, &measurement, &error))
     fail_msg("add: %s", error.message);
+}
+
+static inline void add_time(apq__db *db, const apq__environment *environment, int m,
+                            const char *config, const char *hash, double p50, const char *run,
+                            int64_t unix_time) {
+  add_time_of(db, environment, problem_of(m), config, hash, p50, run, unix_time);
 }
 
 /* The winners as lines "gpu m hash config p50_in_us;". */

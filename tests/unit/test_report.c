@@ -191,6 +191,32 @@ static void the_page_shows_where_families_hand_over(void **state) {
   apq__db_close(db);
 }
 
+/* What starts from floats is another sweep than what starts from packed activations. */
+static void sweeps_are_of_one_input(void **state) {
+  char path[512];
+  apq__db *db = open_for(path_in(*state, "a.db", path), APQ__DB_WRITE);
+  for (int i = 0; i < 6; i++) {
+    apq__problem problem = problem_of(1 << i / 2 * 4);
+    if (i % 2) problem.in = APQ__INPUT_F16;
+    add_time_of(db, &gpu, problem, "family=bmma,p=2,q=4", hash_of("bmma"), 1e-5, "a", 100);
+  }
+  apq__report report;
+  const apq__cli_options options = {0};
+  read_report(db, &options, &report);
+  assert_int_equal(report.count, 6);
+  for (int i = 0; i < 6; i++) {
+    assert_int_equal(report.entry[i].winner.problem.m, 1 << i % 3 * 4);
+    assert_int_equal(report.entry[i].winner.problem.in, i < 3 ? APQ__INPUT_PACKED : APQ__INPUT_F16);
+  }
+  apq__text page = {0};
+  apq__report_page(&report, apq__db_path(db), &page);
+  assert_false(page.failed);
+  assert_non_null(strstr(page.data, "f16, from f16</h3>"));
+  apq__text_free(&page);
+  apq__report_free(&report);
+  apq__db_close(db);
+}
+
 /* Each allocation fails once: an error or a failed page, and nothing is left behind. */
 static void lack_of_memory_is_an_error(void **state) {
   static const apq__environment emulated = {"emu:sm_80", "sm_80", "emu", "cc 12.2.0", 108, 1};
@@ -237,6 +263,7 @@ int main(void) {
       IN_FOLDER(present_templates_go_before_past_ones),
       IN_FOLDER(an_unknown_arch_has_no_model),
       IN_FOLDER(the_page_shows_where_families_hand_over),
+      IN_FOLDER(sweeps_are_of_one_input),
       IN_FOLDER(lack_of_memory_is_an_error),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
