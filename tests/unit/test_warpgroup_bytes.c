@@ -33,7 +33,7 @@ static void bytes_have_scales_of_groups(void **state) {
 static void bytes_share_the_last_tiles_evenly(void **state) {
   (void)state;
   for (int sms = 3; sms <= 4; sms++) {
-    int step = sms == 4 ? 1 : 3;
+    int step = sms == 4 ? 3 : 7;
     assert_int_equal(sweep_on(&sweep_kinds[26], "emu:sm_90a", sms, step), 0);
     assert_int_equal(sweep_on(&sweep_kinds[27], "emu:sm_90a", sms, step), 0);
   }
@@ -42,15 +42,15 @@ static void bytes_share_the_last_tiles_evenly(void **state) {
 /* With codes that warps unpack only the activations do. */
 static void bytes_lie_in_core_matrices(void **state) {
   (void)state;
-  assert_int_equal(sweep_on(&sweep_kinds[32], "emu:sm_90a", 4, 1), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[34], "emu:sm_90a", 4, 3), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[35], "emu:sm_90a", 4, 5), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[32], "emu:sm_90a", 4, 3), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[34], "emu:sm_90a", 4, 7), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[35], "emu:sm_90a", 4, 7), 0);
 }
 
 static void bytes_lie_in_panels_of_narrow_swizzles(void **state) {
   (void)state;
-  assert_int_equal(sweep_on(&sweep_kinds[38], "emu:sm_90a", 4, 5), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[39], "emu:sm_90a", 4, 5), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[38], "emu:sm_90a", 4, 7), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[39], "emu:sm_90a", 4, 7), 0);
 }
 
 int main(int argc, char **argv) {
