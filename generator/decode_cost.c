@@ -1,5 +1,7 @@
 #include "decode_impl.h"
 
+#include <math.h>
+
 #include "family_impl.h"
 #include "roofline.h"
 
@@ -67,6 +69,15 @@ static double count_resident(const apq__decode_knobs *d, const apq__target *targ
   return at_least(1, (double)(long long)at_most(most, target->blocks_per_sm));
 }
 
+/* How much longer a block takes that loads only a part of its weights before the wait for the
+ * launch before: the rest is asked for when the others' first part is done with, all at once (one
+ * token, H200; a third with two steps and one stage, nothing from six on). */
+static double late_loads(const apq__decode_knobs *d, double steps, double turns) {
+  double ratio = steps / d->stages;
+  if (!d->is_pdl || d->persist || ratio <= 1 || turns < 2) return 1;
+  return ratio < 2 ? 1.08 : 1 + 0.33 * exp(1.2 * (2 - ratio));
+}
+
 double apq__decode_cost(const apq__config *config, const apq__problem *problem,
                         const apq__target *target, const apq__shape *shape) {
   apq__decode_knobs d = apq__decode_read(config);
@@ -90,6 +101,7 @@ double apq__decode_cost(const apq__config *config, const apq__problem *problem,
   double in_flight =
       here * at_most(sms, grid) * d.threads * d.stages * d.depth * d.tiles * d.p * 32.0;
   double memory = at_least(weights / target->dram_bytes_per_s, weights / (in_flight / 0.92e-6));
+  memory *= late_loads(&d, steps, turns);
 
   const double hz = target->clock_hz;
   double launch = 0.85e-6;
