@@ -42,19 +42,21 @@ static void groups_have_their_own_scales(void **state) {
 }
 static void streamed_weights_have_scales_of_groups(void **state) {
   (void)state;
-  assert_int_equal(sweep_on(&sweep_kinds[16], "emu:sm_90a", 2, 1), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[17], "emu:sm_90a", 2, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[16], "emu:sm_90a", 2, 3), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[17], "emu:sm_90a", 2, 3), 0);
 }
 static void rows_are_quantized_where_they_are_multiplied(void **state) {
   (void)state;
-  for (int kind = 20; kind < 24; kind++)
-    assert_int_equal(sweep_on(&sweep_kinds[kind], "emu:sm_90a", 2, 1), 0);
+  for (int kind = 20; kind < 24; kind++) {
+    int is_grouped = kind >= 22;
+    assert_int_equal(sweep_on(&sweep_kinds[kind], "emu:sm_90a", 2, is_grouped ? 3 : 1), 0);
+  }
 }
 /* So few SMs that persistent blocks, which are a multiple of the parts, walk over several tiles. */
 static void blocks_of_the_grid_share_sums(void **state) {
   (void)state;
-  assert_int_equal(sweep_on(&sweep_kinds[28], "emu:sm_90a", 4, 1), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[29], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[28], "emu:sm_90a", 4, 3), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[29], "emu:sm_90a", 4, 3), 0);
 }
 static void turing_has_xor_and_plain_loads(void **state) {
   (void)state;
