@@ -20,13 +20,13 @@ static void warpgroups_take_activations_in_pairs(void **state) {
 
 static void weights_unpacked_once_a_tile(void **state) {
   (void)state;
-  assert_int_equal(sweep_on(&sweep_kinds[15], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[15], "emu:sm_90a", 4, 3), 0);
 }
 
 static void bytes_have_scales_of_groups(void **state) {
   (void)state;
-  assert_int_equal(sweep_on(&sweep_kinds[12], "emu:sm_90a", 4, 1), 0);
-  assert_int_equal(sweep_on(&sweep_kinds[13], "emu:sm_90a", 4, 1), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[12], "emu:sm_90a", 4, 3), 0);
+  assert_int_equal(sweep_on(&sweep_kinds[13], "emu:sm_90a", 4, 3), 0);
 }
 
 /* With three and four SMs there are fewer tiles than blocks, less than two waves, and more. */
