@@ -8,21 +8,20 @@
 /* What a launch takes in a chain of launches, fitted to 644 kernels of 36 problems on an H200 and
  * an H100 (docs/decode.md): it orders candidates and is within 10 % of most. */
 
-/* Cycles that quantizing a block's rows takes.  Guessed from the instructions, not measured: about
+/* Cycles that quantizing a block's rows takes.  Guessed from the instructions, not fitted: about
  * 100 of a thread for each chunk of eight k, four warps side by side, and the way of the row from
  * L2, once more for what is not kept in registers; then the ranges are exchanged. */
 static double quantize_cycles(const apq__decode_knobs *d, const apq__problem *problem) {
-  int warps = d->threads / 32, at_once = d->tile_m < warps ? d->tile_m : warps;
+  int turns = d->tile_m / d->rows_at_once;
   double chunks = apq__ceil_div(problem->k, 128) * 16.0;
-  int row_warps = warps / at_once, turns = d->tile_m / at_once;
-  double each = chunks / (32.0 * row_warps); /* of a thread, in a row */
+  double each = chunks / (32.0 * d->row_warps); /* of a thread, in a row */
   double rounds = turns, again = each > d->hold ? each - d->hold : 0;
   return rounds * (700 + 150 * again + 200) + d->tile_m * chunks * 100 / 128;
 }
 
 /* Cycles between the sums of a block and those of a tile that it shares: they are stored, fenced
  * and counted, and what others stored is fenced and read, each of which goes to L2 and back.
- * Guessed from about 600 cycles a way, not measured. */
+ * From about 600 cycles a way; 1.3 us were seen where nothing else changes (H200). */
 static double share_cycles(const apq__decode_knobs *d) {
   if (d->split_k == 1) return 0;
   return 3000 + 4.0 * d->results * d->split_k / 64;

@@ -14,6 +14,7 @@ typedef struct apq__decode_knobs {
   int threads, rows, own, results; /* own: rows that a block finishes */
   int fragments;                   /* of eight columns */
   int src_bytes;                   /* of a number that the block quantizes; 0: it is packed */
+  int rows_at_once, row_warps;     /* rows that are quantized side by side, and the warps of each */
   int hold;            /* chunks of eight of them that a thread keeps in shared memory */
   int panel_columns;   /* of activations in shared memory */
   int a_chunks;        /* 16-byte chunks of activations a lane needs for a slab of a fragment */

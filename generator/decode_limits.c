@@ -2,18 +2,10 @@
 
 #include "family_impl.h"
 
-/* Bytes of a number of the source type, 0 of packed activations. */
-static int source_bytes(const apq__config *config) {
-  const char *source = apq__config_get(config, "src");
-  apq_dtype dtype;
-  return source && apq__dtype_parse(source, &dtype) ? (int)apq__dtype_bytes(dtype) : 0;
-}
-
 /* Bytes of shared memory that quantizing takes beside the panel, behind `before` others. */
 static int quantizing_smem(const apq__decode_knobs *d, int before) {
-  int warps = d->threads / 32, at_once = d->tile_m < warps ? d->tile_m : warps;
-  int aligned = (before + 15) / 16 * 16 - before;
-  int tokens = (8 * warps + 8 * d->tile_m + 4 * d->tile_m * (warps / at_once) + 15) / 16 * 16;
+  int warps = d->threads / 32, aligned = (before + 15) / 16 * 16 - before;
+  int tokens = (8 * warps + 8 * d->tile_m + 4 * d->tile_m * d->row_warps + 15) / 16 * 16;
   return aligned + tokens + 8 * d->src_bytes * (d->hold + 1) * d->threads;
 }
 
@@ -43,9 +35,14 @@ apq__decode_knobs apq__decode_read(const apq__config *config) {
   d.is_even = apq__config_int(config, "even", 0);
   d.unpacks_early = !apq__config_is(config, "unpack", "use");
   d.unpacks_first = apq__config_is(config, "unpack", "wait");
-  d.src_bytes = source_bytes(config);
+  const char *source = apq__config_source(config);
+  apq_dtype dtype;
+  d.src_bytes = source && apq__dtype_parse(source, &dtype) ? (int)apq__dtype_bytes(dtype) : 0;
   d.hold = apq__config_int(config, "hold", 1);
   d.threads = 32 * d.warps_n * d.warps_k;
+  int warps = d.warps_n * d.warps_k;
+  d.rows_at_once = d.tile_m < warps ? d.tile_m : warps;
+  d.row_warps = warps / d.rows_at_once;
   d.rows = 16 * d.tiles * d.warps_n;
   d.own = d.rows / d.cluster;
   d.results = d.tile_m * d.own;

@@ -5,17 +5,14 @@
 #include "generator.h"
 
 static apq_status load(apq__generate_fn *generate, apq__compile_fn *compile, const char *cache_dir,
-                       apq__device *device, const apq__config *config, apq__packer *out,
+                       apq__device *device, const apq__config *config, apq__test_kernel *out,
                        apq_error *error) {
-  char *source = NULL, name[APQ__WORD_MAX + 8];
+  char *source = NULL;
   apq__object object = {0};
   apq_status status = generate(config, &device->target, &source, error);
   if (status == APQ_OK) status = compile(source, &device->target, cache_dir, &object, error);
   if (status == APQ_OK)
-    status = device->ops->load(device, object.image, object.size, &out->module, error);
-  if (status == APQ_OK)
-    status = device->ops->kernel(device, out->module, apq__kernel_name(config, name),
-                                 out->shape.smem_bytes, &out->kernel, NULL, error);
+    status = apq__test_kernel_load(device, config, object.image, object.size, out, error);
   apq__object_free(&object);
   apq__free(source);
   return status;
@@ -76,7 +73,7 @@ apq_status apq__packers_make(apq__generate_fn *generate, apq__compile_fn *compil
     if (status == APQ_OK)
       status = apq__config_limits(&config, problem, &device->target, &packer->shape, error);
     if (status == APQ_OK)
-      status = load(generate, compile, cache_dir, device, &config, packer, error);
+      status = load(generate, compile, cache_dir, device, &config, &packer->loaded, error);
     fill_args(data, form, &packer->args);
   }
   return status == APQ_OK ? poison(data, error) : status;

@@ -400,8 +400,7 @@ void apq__device_data_free(apq__device_data *data) {
                     data->a_zero,      data->w_scale,     data->a_scale,   data->bias,
                     data->other,       data->y_block,     data->workspace, data->tickets,
                     data->w_group_sum, data->a_group_sum, data->x,         data->pack_zero};
-  for (int i = 0; i < APQ__FORM_COUNT; i++)
-    if (data->packer[i].module) data->device->ops->unload(data->device, data->packer[i].module);
+  for (int i = 0; i < APQ__FORM_COUNT; i++) apq__test_kernel_unload(&data->packer[i].loaded);
   for (int i = 0; i < APQ__FORM_COUNT; i++)
     if (data->a[i]) data->device->ops->release(data->device, data->a[i]);
   for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
@@ -552,11 +551,11 @@ apq_status apq__prepared_launch(apq__prepared *prepared, const void *w, const vo
   if (prepared->tickets)
     status = device->ops->fill(device, prepared->tickets, 0, prepared->shape.ticket_bytes, stream,
                                error);
-  if (status == APQ_OK && is_packed && loaded->is_product && packer->kernel) {
+  if (status == APQ_OK && is_packed && loaded->is_product && packer->loaded.kernel) {
     apq_pack_args pack = packer->args;
     pack.x = prepared->args.x;
-    status = apq__kernel_launch(device, packer->kernel, &packer->shape, &pack, sizeof pack, stream,
-                                error);
+    status = apq__kernel_launch(device, packer->loaded.kernel, &packer->shape, &pack, sizeof pack,
+                                stream, error);
   }
   apq_tensor_map map;
   if (status == APQ_OK && prepared->shape.is_tma)

@@ -64,10 +64,21 @@ void apq__host_data_free(apq__host_data *data);
 apq_status apq__host_data_expect(const apq__host_data *data, const int *rows, int row_count,
                                  const int *columns, int column_count, void *y, apq_error *error);
 
-/* A pack kernel that runs before each product which takes packed activations. */
-typedef struct apq__packer {
+/* A kernel under test, loaded on a device. */
+typedef struct apq__test_kernel {
+  apq__device *device;
+  apq__config config;
   apq__module *module;
   apq__kernel *kernel;
+  apq__kernel_info info;
+  unsigned smem_bytes;
+  int is_product;
+  apq__form form; /* of the activations */
+} apq__test_kernel;
+
+/* A pack kernel that runs before each product which takes packed activations. */
+typedef struct apq__packer {
+  apq__test_kernel loaded;
   apq__shape shape;
   apq_pack_args args; /* but x */
 } apq__packer;
@@ -115,17 +126,6 @@ enum { APQ__POISON = 0xcb };
 /* Device address of y. */
 void *apq__device_data_y(const apq__device_data *data);
 
-/* A kernel under test, loaded on a device. */
-typedef struct apq__test_kernel {
-  apq__device *device;
-  apq__config config;
-  apq__module *module;
-  apq__kernel *kernel;
-  apq__kernel_info info;
-  unsigned smem_bytes;
-  int is_product;
-  apq__form form; /* of the activations */
-} apq__test_kernel;
 apq_status apq__test_kernel_load(apq__device *device, const apq__config *config, const void *image,
                                  size_t size, apq__test_kernel *out, apq_error *error);
 void apq__test_kernel_unload(apq__test_kernel *loaded);

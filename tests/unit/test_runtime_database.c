@@ -160,6 +160,23 @@ static void expect_case(apq_context *context, const product_case *c, const char 
   free_data(&data);
 }
 
+/* The same with this config as the only winner, tuned on and run on a device of `of`. */
+static void expect_winner(const char *of, const char *config, const product_case *c,
+                          const char *const *parts) {
+  char device[32];
+  snprintf(device, sizeof device, "emu:%s", of);
+  remove_database();
+  apq__db *db = open_for_writing();
+  const char *before = arch;
+  arch = of;
+  add_winner(db, config, c->m, (row_options){0});
+  arch = before;
+  apq__db_close(db);
+  apq_context *context = open_device(device, PATH);
+  expect_case(context, c, parts);
+  apq_context_close(context);
+}
+
 static void expect_product(apq_context *context, const char *const *parts) {
   expect_case(context, &usual, parts);
 }
@@ -264,15 +281,7 @@ static void winners_of_all_forms_take_quantized_inputs(void **state) {
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     const int is_bulk = strstr(rows[i].config, "imma_bulk") != NULL;
-    remove_database();
-    apq__db *db = open_for_writing();
-    arch = is_bulk ? "sm_90a" : "sm_80";
-    add_winner(db, rows[i].config, usual.m, (row_options){0});
-    arch = "sm_80";
-    apq__db_close(db);
-    apq_context *context = open_device(is_bulk ? "emu:sm_90a" : "emu:sm_80", PATH);
-    expect_case(context, &rows[i].c, rows[i].parts);
-    apq_context_close(context);
+    expect_winner(is_bulk ? "sm_90a" : "sm_80", rows[i].config, &rows[i].c, rows[i].parts);
   }
 }
 
@@ -280,7 +289,6 @@ static void winners_of_all_forms_take_quantized_inputs(void **state) {
 static void pairs_of_all_bits_are_multiplied(void **state) {
   (void)state;
   static const char *const parts[] = {"source: exact\n", "pack: family=pack,form=pairs", NULL};
-  arch = "sm_90a";
   for (int i = 0; i < 16; i++) {
     const int p = i / 4 + 1, q = i % 4 + 1;
     const product_case c = {p,
@@ -297,15 +305,8 @@ static void pairs_of_all_bits_are_multiplied(void **state) {
     char config[128];
     snprintf(config, sizeof config,
              "family=imma_bulk,p=%d,q=%d,out=f16,form=pairs,tile_m=32,tile_n=128,tile_k=256", p, q);
-    remove_database();
-    apq__db *db = open_for_writing();
-    add_winner(db, config, c.m, (row_options){0});
-    apq__db_close(db);
-    apq_context *context = open_device("emu:sm_90a", PATH);
-    expect_case(context, &c, parts);
-    apq_context_close(context);
+    expect_winner("sm_90a", config, &c, parts);
   }
-  arch = "sm_80";
 }
 
 /* Blocks of few tokens whose parts of k meet in the workspace; of 1000 k some have no part. */
@@ -317,7 +318,6 @@ static void winners_of_few_tokens_share_sums(void **state) {
       "family=decode,p=2,q=2,out=f16,core=u8,operand=shared,once=1,unpack=fill,split_k=2,warps_n=2",
       "family=decode,p=2,q=2,out=f16,tile_m=2,operand=keep,persist=1,split_k=8,warps_k=2"};
   static const char *const parts[] = {"source: exact\n", "split_k=", "pack: family=pack", NULL};
-  arch = "sm_90a";
   for (int i = 0; i < 8; i++) {
     const product_case c = {2,
                             2,
@@ -330,15 +330,8 @@ static void winners_of_few_tokens_share_sums(void **state) {
                             APQ_DTYPE_F16,
                             APQ_DTYPE_F16,
                             i % 2 ? WITH_BIAS | WITH_W_SCALE : WITH_PADDING};
-    remove_database();
-    apq__db *db = open_for_writing();
-    add_winner(db, configs[i % 4], c.m, (row_options){0});
-    apq__db_close(db);
-    apq_context *context = open_device("emu:sm_90a", PATH);
-    expect_case(context, &c, parts);
-    apq_context_close(context);
+    expect_winner("sm_90a", configs[i % 4], &c, parts);
   }
-  arch = "sm_80";
 }
 
 static void a_near_winner_is_used(void **state) {

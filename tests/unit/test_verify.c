@@ -286,10 +286,10 @@ static void inputs_are_packed_or_quantized(void **state) {
       fail_msg("%s", error.message);
     /* Without its launch there is nothing that could be right. */
     apq__packer *packer = &b.data.packer[APQ__FORM_PLANES];
-    apq__kernel *kernel = packer->kernel;
-    packer->kernel = NULL;
+    apq__kernel *kernel = packer->loaded.kernel;
+    packer->loaded.kernel = NULL;
     assert_int_equal(check_input(&b, packed[0], &refuted, &error), APQ_MISMATCH);
-    packer->kernel = kernel;
+    packer->loaded.kernel = kernel;
     apq_error_clear(&error);
     if (check_input(&b, inputs[i].own, &refuted, &error)) fail_msg("%s", error.message);
     for (size_t j = 0; j < sizeof packed / sizeof packed[0]; j++)
